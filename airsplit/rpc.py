@@ -1,0 +1,229 @@
+"""gRPC in one place: limits, error mapping, health, reflection, graceful stop.
+
+Services are `grpc.aio` on uvloop. An `AirSplitError` raised in a handler becomes its status code with
+the error's name in the trailing metadata; `translate` turns it back into the same class at the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+from airsplit import errors
+
+log = logging.getLogger(__name__)
+
+MAX_CHUNK_BYTES = 1 << 20
+"""Largest activation payload or K/V piece in one message."""
+
+MAX_MESSAGE_BYTES = 4 * MAX_CHUNK_BYTES
+"""Largest gRPC message: a chunk, its mask, scales and header. Debug logits are cut to fit."""
+
+ERROR_NAME_KEY = "airsplit-error"
+
+CHANNEL_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+]
+
+SERVER_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+]
+
+
+def parse_address(field: str, address: str) -> tuple[str, int]:
+    """`host:port` to its parts.
+
+    Raises:
+        InputError: not of that form, or the port is not in 0-65535.
+    """
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not port.isdigit() or int(port) > 65535:
+        raise errors.InputError.of(field, address, "HOST:PORT with a port in 0-65535")
+    return host, int(port)
+
+
+def connect(address: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.Channel:
+    """A blocking channel with AirSplit's limits."""
+    return grpc.insecure_channel(address, options=[*CHANNEL_OPTIONS, *options])
+
+
+def connect_aio(address: str) -> grpc.aio.Channel:
+    """An asyncio channel with AirSplit's limits."""
+    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+
+
+def wait_ready(channel: grpc.Channel, peer: str, address: str, timeout_s: float) -> None:
+    """Returns when the channel is connected.
+
+    Raises:
+        PeerUnavailableError: no connection within `timeout_s`.
+    """
+    try:
+        grpc.channel_ready_future(channel).result(timeout=timeout_s)
+    except grpc.FutureTimeoutError as error:
+        why = f"no connection within {timeout_s:g} s"
+        raise errors.PeerUnavailableError.of(peer, address, why) from error
+
+
+def translate(error: grpc.RpcError, peer: str, address: str) -> errors.AirSplitError:
+    """The named error behind a failed call to `peer`."""
+    code = error.code() if hasattr(error, "code") else None
+    details = (error.details() if hasattr(error, "details") else None) or ""
+    metadata = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
+    for key, value in metadata or ():
+        if key == ERROR_NAME_KEY:
+            return errors.by_name(str(value))(details)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return errors.PeerTimeoutError.of(peer, address, "deadline exceeded")
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        why = details.splitlines()[0] if details else "connection lost"
+        return errors.PeerUnavailableError.of(peer, address, why)
+    return errors.RemoteError(f"{peer} at {address}: {code.name if code else error}: {details}")
+
+
+async def _abort(context: grpc.aio.ServicerContext, error: errors.AirSplitError) -> None:
+    code = grpc.StatusCode[error.code]
+    await context.abort(code, str(error), ((ERROR_NAME_KEY, type(error).__name__),))
+
+
+def _named(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler with `AirSplitError` mapped; an async generator stays one."""
+    if inspect.isasyncgenfunction(handler):
+
+        async def generate(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+            try:
+                async for response in handler(request, context):
+                    yield response
+            except errors.AirSplitError as error:
+                await _abort(context, error)
+
+        return generate
+
+    async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        try:
+            return await handler(request, context)
+        except errors.AirSplitError as error:
+            return await _abort(context, error)
+
+    return call
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Maps `AirSplitError` to its gRPC status, once, for every method of AirSplit's own services."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith("/airsplit."):
+            return handler
+        make, inner = {
+            (False, False): (grpc.unary_unary_rpc_method_handler, handler.unary_unary),
+            (False, True): (grpc.unary_stream_rpc_method_handler, handler.unary_stream),
+            (True, False): (grpc.stream_unary_rpc_method_handler, handler.stream_unary),
+            (True, True): (grpc.stream_stream_rpc_method_handler, handler.stream_stream),
+        }[handler.request_streaming, handler.response_streaming]
+        return make(_named(inner), handler.request_deserializer, handler.response_serializer)
+
+
+@dataclass
+class Service:
+    """One process's server: what it serves, and what has to be tidied up after it."""
+
+    name: str
+    """For people and for log lines: "edge server"."""
+
+    register: Callable[[grpc.aio.Server], Sequence[str]]
+    """Adds the servicers to the server; returns the full names of the services."""
+
+    start: Callable[[str], Awaitable[None]] | None = None
+    """Called with the bound address once the server listens; starts background tasks."""
+
+    stop: Callable[[], Awaitable[None]] | None = None
+    """Called after the server has stopped."""
+
+
+async def start_server(service: Service, listen: str) -> tuple[grpc.aio.Server, str]:
+    """Binds and starts; returns the server and the bound `host:port` (port 0 finds a free one).
+
+    Raises:
+        InputError: the address cannot be bound.
+    """
+    host, port = parse_address("--listen", listen)
+    _require_free(host, port)
+    server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=SERVER_OPTIONS)
+    names = [*service.register(server), health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
+    health = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+    try:
+        bound = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise errors.InputError.of("--listen", listen, "an address that can be bound") from error
+    await server.start()
+    for name in ("", *names):
+        await health.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return server, f"{host}:{bound}"
+
+
+def _require_free(host: str, port: int) -> None:
+    if port == 0:
+        return
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise errors.InputError(f"--listen: {host}:{port} cannot be bound: {why}") from error
+
+
+async def serve(service: Service, listen: str, grace_s: float = 2.0) -> None:
+    """Serves until SIGTERM or SIGINT, then stops gracefully.
+
+    The first line on standard output is JSON: {"service": NAME, "listening": "HOST:PORT"}, so that a
+    parent that asked for port 0 learns the port.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    server, address = await start_server(service, listen)
+    try:
+        if service.start:
+            await service.start(address)
+        print(json.dumps({"service": service.name, "listening": address}), flush=True)
+        log.info("%s listens on %s", service.name, address)
+        await stopping.wait()
+    finally:
+        await server.stop(grace_s)
+        if service.stop:
+            await service.stop()
+    log.info("%s stopped", service.name)

@@ -1,0 +1,70 @@
+"""Tensor to bytes and back, with shape and dtype beside them. Little-endian, C order."""
+
+from __future__ import annotations
+
+import torch
+
+from airsplit.errors import InputError, TensorError
+from airsplit.frames import ITEM_BYTES
+from airsplit.v1 import edge_pb2
+
+DTYPES = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
+"""Names on the command line."""
+
+_TO_PROTO = {
+    torch.float32: edge_pb2.DTYPE_FLOAT32,
+    torch.float16: edge_pb2.DTYPE_FLOAT16,
+    torch.bfloat16: edge_pb2.DTYPE_BFLOAT16,
+}
+_FROM_PROTO = {proto: dtype for dtype, proto in _TO_PROTO.items()}
+
+
+def parse_dtype(field: str, name: str) -> torch.dtype:
+    """The torch dtype of a command-line name.
+
+    Raises:
+        InputError: no such name.
+    """
+    if name not in DTYPES:
+        raise InputError.of(field, name, ", ".join(DTYPES))
+    return DTYPES[name]
+
+
+def dtype_to_proto(dtype: torch.dtype) -> edge_pb2.DType.ValueType:
+    return _TO_PROTO[dtype]
+
+
+def dtype_from_proto(dtype: edge_pb2.DType.ValueType) -> torch.dtype:
+    """Raises: TensorError: not a dtype that may cross."""
+    if dtype not in _FROM_PROTO:
+        raise TensorError(f"dtype: {dtype}; allowed: {sorted(ITEM_BYTES)}")
+    return _FROM_PROTO[dtype]
+
+
+def encode(tensor: torch.Tensor) -> bytes:
+    """The elements of `tensor`, in its own dtype."""
+    flat = tensor.detach().to("cpu").contiguous().view(-1)
+    return flat.view(torch.uint8).numpy().tobytes()
+
+
+def decode(payload: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """A tensor with the elements of `payload`.
+
+    Raises:
+        TensorError: the number of bytes does not fit.
+    """
+    elements = 1
+    for size in shape:
+        elements *= size
+    if len(payload) != elements * dtype.itemsize:
+        raise TensorError(
+            f"payload: {len(payload)} bytes for shape {list(shape)} of {dtype.itemsize}-byte items"
+        )
+    if elements == 0:
+        return torch.empty(shape, dtype=dtype)
+    # A copy into memory that torch may write to; one memcpy is less than its warning costs.
+    return torch.frombuffer(bytearray(payload), dtype=dtype).view(shape)
