@@ -1,7 +1,7 @@
 """Named errors: whose fault it is, what went wrong, in one line.
 
-Every error that crosses a process boundary is an `AirSplitError`; `airsplit.rpc` maps its class to a
-gRPC status once, in both directions, so that a remote error keeps its name.
+Every error that crosses a process boundary is an `AirSplitError`; `airsplit.rpc` maps its class to
+a gRPC status once, in both directions, so that a remote error keeps its name.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ class Frame:
     window: int
     position: int
     token_count: int
-    task: edge_pb2.Task.ValueType
-    dtype: edge_pb2.DType.ValueType
+    task: edge_pb2.Task
+    dtype: edge_pb2.DType
     shape: tuple[int, ...]
     payload: bytes
     targets: tuple[int, ...] = ()
@@ -330,6 +330,6 @@ def check_result(result: edge_pb2.InferenceResult, frame: Frame) -> None:
         _require(errors.TargetError, "nll", len(result.nll), len(frame.targets))
 
 
-def damaged(frame: Frame, payload: bytes, mask: bytes, dtype: edge_pb2.DType.ValueType) -> Frame:
+def damaged(frame: Frame, payload: bytes, mask: bytes, dtype: edge_pb2.DType) -> Frame:
     """The frame as the receiver gets it: other payload, and the mask of what was erased."""
     return replace(frame, payload=payload, erasure_mask=mask, dtype=dtype)

@@ -1,7 +1,8 @@
 """gRPC in one place: limits, error mapping, health, reflection, graceful stop.
 
-Services are `grpc.aio` on uvloop. An `AirSplitError` raised in a handler becomes its status code with
-the error's name in the trailing metadata; `translate` turns it back into the same class at the caller.
+Services are `grpc.aio` on uvloop. An `AirSplitError` raised in a handler becomes its status code
+with the error's name in the trailing metadata; `translate` turns it back into the same class at the
+caller.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from airsplit import errors
@@ -91,10 +91,11 @@ def translate(error: grpc.RpcError, peer: str, address: str) -> errors.AirSplitE
     """The named error behind a failed call to `peer`."""
     code = error.code() if hasattr(error, "code") else None
     details = (error.details() if hasattr(error, "details") else None) or ""
-    metadata = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
-    for key, value in metadata or ():
-        if key == ERROR_NAME_KEY:
-            return errors.by_name(str(value))(details)
+    metadata: Any = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
+    if metadata:
+        name = dict(metadata).get(ERROR_NAME_KEY)
+        if name:
+            return errors.by_name(str(name))(details)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.PeerTimeoutError.of(peer, address, "deadline exceeded")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
@@ -103,7 +104,10 @@ def translate(error: grpc.RpcError, peer: str, address: str) -> errors.AirSplitE
     return errors.RemoteError(f"{peer} at {address}: {code.name if code else error}: {details}")
 
 
-async def _abort(context: grpc.aio.ServicerContext, error: errors.AirSplitError) -> None:
+ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+async def _abort(context: ServicerContext, error: errors.AirSplitError) -> None:
     code = grpc.StatusCode[error.code]
     await context.abort(code, str(error), ((ERROR_NAME_KEY, type(error).__name__),))
 
@@ -112,7 +116,7 @@ def _named(handler: Callable[..., Any]) -> Callable[..., Any]:
     """The handler with `AirSplitError` mapped; an async generator stays one."""
     if inspect.isasyncgenfunction(handler):
 
-        async def generate(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        async def generate(request: Any, context: ServicerContext) -> AsyncIterator[Any]:
             try:
                 async for response in handler(request, context):
                     yield response
@@ -121,7 +125,7 @@ def _named(handler: Callable[..., Any]) -> Callable[..., Any]:
 
         return generate
 
-    async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def call(request: Any, context: ServicerContext) -> Any:
         try:
             return await handler(request, context)
         except errors.AirSplitError as error:
@@ -130,14 +134,14 @@ def _named(handler: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Maps `AirSplitError` to its gRPC status, once, for every method of AirSplit's own services."""
+class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Maps `AirSplitError` to its gRPC status, once, for every method of our own services."""
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
+    ) -> Any:
         handler = await continuation(handler_call_details)
         if handler is None or not handler_call_details.method.startswith("/airsplit."):
             return handler
@@ -177,8 +181,8 @@ async def start_server(service: Service, listen: str) -> tuple[grpc.aio.Server, 
     _require_free(host, port)
     server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=SERVER_OPTIONS)
     names = [*service.register(server), health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
-    health = health_aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
     try:
         bound = server.add_insecure_port(f"{host}:{port}")
@@ -186,7 +190,7 @@ async def start_server(service: Service, listen: str) -> tuple[grpc.aio.Server, 
         raise errors.InputError.of("--listen", listen, "an address that can be bound") from error
     await server.start()
     for name in ("", *names):
-        await health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     return server, f"{host}:{bound}"
 
 
@@ -208,8 +212,8 @@ def _require_free(host: str, port: int) -> None:
 async def serve(service: Service, listen: str, grace_s: float = 2.0) -> None:
     """Serves until SIGTERM or SIGINT, then stops gracefully.
 
-    The first line on standard output is JSON: {"service": NAME, "listening": "HOST:PORT"}, so that a
-    parent that asked for port 0 learns the port.
+    The first line on standard output is JSON: {"service": NAME, "listening": "HOST:PORT"}, so that
+    a parent that asked for port 0 learns the port.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

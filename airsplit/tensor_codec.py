@@ -34,11 +34,11 @@ def parse_dtype(field: str, name: str) -> torch.dtype:
     return DTYPES[name]
 
 
-def dtype_to_proto(dtype: torch.dtype) -> edge_pb2.DType.ValueType:
+def dtype_to_proto(dtype: torch.dtype) -> edge_pb2.DType:
     return _TO_PROTO[dtype]
 
 
-def dtype_from_proto(dtype: edge_pb2.DType.ValueType) -> torch.dtype:
+def dtype_from_proto(dtype: edge_pb2.DType) -> torch.dtype:
     """Raises: TensorError: not a dtype that may cross."""
     if dtype not in _FROM_PROTO:
         raise TensorError(f"dtype: {dtype}; allowed: {sorted(ITEM_BYTES)}")
