@@ -7,12 +7,16 @@ caller.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import contextlib
 import inspect
 import json
 import logging
+import os
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -209,8 +213,44 @@ def _require_free(host: str, port: int) -> None:
         raise errors.InputError(f"--listen: {host}:{port} cannot be bound: {why}") from error
 
 
-async def serve(service: Service, listen: str, grace_s: float = 2.0) -> None:
-    """Serves until SIGTERM or SIGINT, then stops gracefully.
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def add_serving_arguments(parser: argparse.ArgumentParser, listen: str) -> None:
+    """The command line that every service has."""
+    parser.add_argument(
+        "--listen",
+        default=listen,
+        metavar="HOST:PORT",
+        help=f"address to serve on; port 0 finds a free one (default {listen})",
+    )
+    parser.add_argument(
+        "--stop-with-parent",
+        action="store_true",
+        help="stop when standard input closes, so that no child outlives who started it",
+    )
+    parser.add_argument(
+        "--log-level", default="warning", choices=LOG_LEVELS, help="default warning"
+    )
+
+
+def _watch_standard_input(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
+    """Sets `stopping` at the end of standard input: the parent has gone, however it went."""
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        with contextlib.suppress(RuntimeError):  # the loop may be closed already
+            loop.call_soon_threadsafe(stopping.set)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+async def serve(
+    service: Service, listen: str, *, stop_with_parent: bool = False, grace_s: float = 2.0
+) -> None:
+    """Serves until SIGTERM or SIGINT (or the parent's end), then stops gracefully.
 
     The first line on standard output is JSON: {"service": NAME, "listening": "HOST:PORT"}, so that
     a parent that asked for port 0 learns the port.
@@ -219,6 +259,8 @@ async def serve(service: Service, listen: str, grace_s: float = 2.0) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    if stop_with_parent:
+        _watch_standard_input(loop, stopping)
     server, address = await start_server(service, listen)
     try:
         if service.start:

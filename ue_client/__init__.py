@@ -1,0 +1,1 @@
+"""The UE process: the embedding and layers [0, p), one synchronous loop over tokens."""

@@ -1,0 +1,143 @@
+"""One end's attachment to the controller: reports up, decisions down, for as long as it lasts.
+
+The control path must never hurt the data path: messages wait in a bounded queue (the oldest are
+dropped), a lost controller is tried again, and meanwhile the last committed split goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+import grpc
+
+from airsplit.rpc import connect_aio, translate
+from airsplit.v1 import controller_pb2, controller_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+RETRY_S = (0.2, 0.5, 1.0, 2.0)
+"""Pauses between attempts to attach; the last one repeats."""
+
+MAX_WAITING = 256
+"""Messages that wait for a controller at most."""
+
+
+class ControllerAttachment:
+    """Keeps `Controller.Attach` open from inside an event loop.
+
+    `post` may be called from any thread; `on_decision` is called on the loop.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        hello: controller_pb2.Hello,
+        on_decision: Callable[[controller_pb2.SplitDecision], None],
+    ) -> None:
+        self.address = address
+        self.attached = False
+        self.instance = ""
+        """Instance id of the controller that we are, or were last, attached to."""
+        self.report_interval_ms = 100
+        self._hello = hello
+        self._on_decision = on_decision
+        self._sessions: dict[str, controller_pb2.SessionStarted] = {}
+        self._waiting: deque[controller_pb2.AttachRequest] = deque(maxlen=MAX_WAITING)
+        self._wake = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def post(self, message: controller_pb2.AttachRequest) -> None:
+        """Sends a message when a controller is there.
+
+        Sessions that are open are announced again to every controller that comes.
+        """
+        kind = message.WhichOneof("message")
+        if kind == "started":
+            self._sessions[message.started.session_id] = message.started
+        elif kind == "ended":
+            self._sessions.pop(message.ended.session_id, None)
+        elif kind == "committed" and message.committed.session_id in self._sessions:
+            self._sessions[message.committed.session_id].split = message.committed.split_to
+        self._waiting.append(message)
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    async def run(self) -> None:
+        """Attaches, and again after a failure, until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        attempt = 0
+        async with connect_aio(self.address) as channel:
+            stub = controller_pb2_grpc.ControllerStub(channel)
+            while True:
+                try:
+                    async for response in stub.Attach(self._requests()):
+                        attempt = 0
+                        self._receive(response)
+                    why = "the stream ended"
+                except grpc.aio.AioRpcError as error:
+                    why = str(translate(error, "controller", self.address))
+                if self.attached or attempt == 0:
+                    log.warning("controller at %s is gone, the split holds: %s", self.address, why)
+                self.attached = False
+                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+                attempt += 1
+
+    def _receive(self, response: controller_pb2.AttachResponse) -> None:
+        if response.HasField("attached"):
+            self.attached = True
+            self.instance = response.attached.controller_instance
+            self.report_interval_ms = response.attached.report_interval_ms or 100
+        elif response.HasField("decision"):
+            self._on_decision(response.decision)
+
+    async def _requests(self) -> AsyncIterator[controller_pb2.AttachRequest]:
+        yield controller_pb2.AttachRequest(hello=self._hello)
+        self._waiting.clear()
+        for started in list(self._sessions.values()):
+            yield controller_pb2.AttachRequest(started=started)
+        while True:
+            while self._waiting:
+                yield self._waiting.popleft()
+            self._wake.clear()
+            if not self._waiting:
+                await self._wake.wait()
+
+
+class AttachmentThread:
+    """A `ControllerAttachment` on a thread and event loop of its own, for the synchronous UE."""
+
+    def __init__(self, attachment: ControllerAttachment) -> None:
+        self.attachment = attachment
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._work, name="controller", daemon=True)
+        self._task: asyncio.Task[None] | None = None
+        self._thread.start()
+
+    def stop(self, grace_s: float = 1.0) -> None:
+        """Sends what waits, for at most `grace_s`, and ends the thread."""
+
+        async def finish() -> None:
+            deadline = self._loop.time() + grace_s
+            while self.attachment.attached and self.attachment._waiting:
+                if self._loop.time() > deadline:
+                    break
+                await asyncio.sleep(0.01)
+            if self._task is not None:
+                self._task.cancel()
+
+        asyncio.run_coroutine_threadsafe(finish(), self._loop)
+        self._thread.join(timeout=grace_s + 2.0)
+
+    def _work(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._task = self._loop.create_task(self.attachment.run())
+        try:
+            self._loop.run_until_complete(self._task)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self._loop.close()
