@@ -1,0 +1,1 @@
+"""The `airsplit` command: starts services, runs the UE, calls the experiments."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from airsplit.errors import AirSplitError, InputError
+from airsplit.errors import FrameError, InputError
 from airsplit.frames import Task
 from airsplit.telemetry import TokenTrace
 from ue_client.session import Answer, Switch, UeSession
+from ue_client.steering import Stay, Steering, move
+
+PREFILL_CHUNK_TOKENS = 128
+"""Tokens of a prefill frame: long enough to compute well, short enough to overlap with the link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +27,7 @@ class Token:
     """fp32 [vocab_size] where the session asked for them."""
 
     switch: Switch | None
-    """The move of the split that this token's frame committed."""
-
-
-Steering = Callable[[UeSession, int], int | None]
-"""Asked before the frame of new token `index`: the split to move to, or None."""
-
-
-def stay(session: UeSession, index: int) -> int | None:
-    """The split does not move."""
-    return None
+    """The move of the split that this token's frame, or its prompt's first one, committed."""
 
 
 def generate(
@@ -41,7 +36,7 @@ def generate(
     max_new_tokens: int,
     *,
     stop_ids: frozenset[int] = frozenset(),
-    steer: Steering = stay,
+    steering: Steering | None = None,
 ) -> Iterator[Token]:
     """Yields new tokens until `max_new_tokens`, a stop token, or the end of the context.
 
@@ -50,43 +45,42 @@ def generate(
         AirSplitError: a peer refused or is gone.
     """
     _require_room(session, prompt_ids)
+    steering = steering or Stay()
     pending = list(prompt_ids)
     for index in range(max_new_tokens):
-        switch = move(session, steer(session, index))
-        prefill(session, pending[:-1])
+        move(session, steering, index)
+        switch = prefill(session, pending[:-1], steering)
         answer = session.step(pending[-1:], Task.TASK_SAMPLE)
-        token = _token(index, answer, switch if session.split == answer.frame.split else None)
+        steering.answered(session, answer)
+        token = _token(index, answer, switch or answer.switch)
         yield token
         if token.token_id in stop_ids or session.position >= session.request.max_context:
             return
         pending = [token.token_id]
 
 
-def prefill(session: UeSession, token_ids: Sequence[int]) -> None:
-    """Sends context in chunks, as many at a time as there are credits."""
+def prefill(session: UeSession, token_ids: Sequence[int], steering: Steering) -> Switch | None:
+    """Sends context in chunks, as many at a time as there are credits; the move it committed."""
     chunk = min(session.max_frame_tokens, PREFILL_CHUNK_TOKENS)
+    answers: list[Answer] = []
     for start in range(0, len(token_ids), chunk):
-        if session.in_flight >= (1 if session.uncommitted else session.credits):
-            session.collect()
-        session.submit(token_ids[start : start + chunk], Task.TASK_PREFILL)
+        piece = token_ids[start : start + chunk]
+        if session.uncommitted:
+            answers.append(session.step(piece, Task.TASK_PREFILL))
+            continue
+        if session.in_flight >= session.credits:
+            answers.append(session.collect())
+        session.submit(piece, Task.TASK_PREFILL)
     while session.in_flight:
-        session.collect()
-
-
-def move(session: UeSession, split: int | None) -> Switch | None:
-    """Hands the split over to `split`; None, or the split in force, moves nothing."""
-    if split is None or split == session.split:
-        return None
-    return session.switch(split)
-
-
-PREFILL_CHUNK_TOKENS = 128
-"""Tokens of a prefill frame: long enough to compute well, short enough to overlap with the link."""
+        answers.append(session.collect())
+    for answer in answers:
+        steering.answered(session, answer)
+    return next((answer.switch for answer in answers if answer.switch), None)
 
 
 def _token(index: int, answer: Answer, switch: Switch | None) -> Token:
     if answer.token_id is None:
-        raise AirSplitError("the edge answered a SAMPLE frame without a token")
+        raise FrameError("token_id: missing in the answer to a SAMPLE frame")
     return Token(
         index=index,
         token_id=answer.token_id,

@@ -25,29 +25,30 @@ WATCH_S = 0.1
 class Link:
     """A connection to the edge, direct or through the channel emulator. One thread uses it."""
 
-    def __init__(
-        self, address: str, *, deadline_s: float = 10.0, peer: str = "edge server"
-    ) -> None:
-        """Connects.
+    def __init__(self, address: str, *, deadline_s: float = 10.0) -> None:
+        """Connects, and finds out whether a channel emulator is in between.
 
         Args:
             deadline_s: longest wait for the connection or for one answer, seconds.
-            peer: what to call the other side in errors.
 
         Raises:
             PeerUnavailableError: nobody answers at `address`.
         """
         self.address = address
-        self.peer = peer
+        self.peer = "edge server"
+        """What to call the other side in errors."""
+
         self.deadline_s = deadline_s
         self._channel = connect(address)
         try:
-            wait_ready(self._channel, peer, address, deadline_s)
+            wait_ready(self._channel, self.peer, address, deadline_s)
         except errors.PeerUnavailableError:
             self._channel.close()
             raise
         self._edge = edge_pb2_grpc.EdgeStub(self._channel)
         self._radio = channel_pb2_grpc.ChannelStub(self._channel)
+        if self.channel_state() is not None:
+            self.peer = "channel emulator"
 
     def describe(self) -> edge_pb2.EdgeDescription:
         """What the edge runs and how much room it has."""

@@ -19,7 +19,7 @@ from airsplit.partition import ModelPartition
 from airsplit.rpc import MAX_CHUNK_BYTES
 from airsplit.telemetry import TokenTrace, trace_of
 from airsplit.tensor_codec import dtype_to_proto, encode
-from airsplit.v1 import edge_pb2
+from airsplit.v1 import channel_pb2, edge_pb2
 from ue_client.link import Link
 
 
@@ -46,19 +46,8 @@ class SessionRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the edge said of one frame."""
-
-    frame: Frame
-    token_id: int | None
-    nll: tuple[float, ...]
-    logits: bytes
-    trace: TokenTrace
-
-
-@dataclass(frozen=True, slots=True)
 class Switch:
-    """One committed or attempted move of the split."""
+    """One move of the split."""
 
     split_from: int
     split_to: int
@@ -69,6 +58,29 @@ class Switch:
 
     gap_ms: float
     """How long decoding stood still for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the edge said of one frame."""
+
+    frame: Frame
+    token_id: int | None
+    """TASK_SAMPLE: the token after the frame's last one."""
+
+    nll: tuple[float, ...]
+    """TASK_SCORE: one per target, natural logarithm."""
+
+    logits: bytes
+    """fp32, where the session asked for them: [vocab_size] or [tokens, vocab_size]."""
+
+    switch: Switch | None
+    """The move of the split that this frame committed."""
+
+    channel: channel_pb2.ChannelReport | None
+    """What the frame met on its way up; None without an emulator."""
+
+    trace: TokenTrace
 
 
 @dataclass(slots=True)
@@ -108,6 +120,7 @@ class UeSession:
         self.position = 0
         self.stream_offset = 0
         self._committed = (1, request.split)
+        self._switch: Switch | None = None
         self._edge_valid: dict[int, int] = {}
         self._in_flight: deque[_InFlight] = deque()
         item_bytes = self._wire_dtype.itemsize
@@ -227,6 +240,9 @@ class UeSession:
             raise errors.by_name(response.refused.error)(response.refused.detail)
         result = response.result
         check_result(result, frame)
+        switch = None
+        if frame.split_version != self._committed[0]:
+            switch, self._switch = self._switch, None
         self._committed = (frame.split_version, frame.split)
         round_trip = time.monotonic_ns() - pending.sent_ns
         return Answer(
@@ -234,6 +250,8 @@ class UeSession:
             token_id=result.token_id if result.HasField("token_id") else None,
             nll=tuple(result.nll),
             logits=result.logits,
+            switch=switch,
+            channel=result.uplink if result.HasField("uplink") else None,
             trace=trace_of(frame, result, pending.ue_ns, round_trip),
         )
 
@@ -242,7 +260,7 @@ class UeSession:
         """Whether the next frame commits a new split."""
         return self.split_version != self._committed[0]
 
-    def switch(self, split: int) -> Switch:
+    def switch(self, split: int) -> None:
         """Moves the split to `split`: K/V rows first, then the next frame commits.
 
         Stop and copy: decoding stands still while rows that the new host lacks travel. On an error
@@ -260,8 +278,8 @@ class UeSession:
         started = time.monotonic_ns()
         plan = self.plan(split)
         moved = self._pull(plan) if plan.direction is Direction.PULL else self._push(plan)
-        switch = Switch(
-            split_from=self.split,
+        self._switch = Switch(
+            split_from=self._committed[1],
             split_to=split,
             window=self.window,
             position=self.position,
@@ -272,7 +290,6 @@ class UeSession:
             self._edge_valid[layer] = self.position
         self.split = split
         self.split_version = self._committed[0] + (split != self._committed[1])
-        return switch
 
     def plan(self, split: int) -> HandoffPlan:
         """What moving to `split` would take now."""

@@ -31,18 +31,20 @@ class Hello(_message.Message):
     def __init__(self, role: _Optional[_Union[Role, str]] = ..., id: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
 
 class SessionStarted(_message.Message):
-    __slots__ = ("session_id", "ue_id", "model", "splits", "split")
+    __slots__ = ("session_id", "ue_id", "model", "splits", "split", "pinned")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     UE_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SPLITS_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     ue_id: str
     model: _edge_pb2.ModelIdentity
     splits: _edge_pb2.Layers
     split: int
-    def __init__(self, session_id: _Optional[str] = ..., ue_id: _Optional[str] = ..., model: _Optional[_Union[_edge_pb2.ModelIdentity, _Mapping]] = ..., splits: _Optional[_Union[_edge_pb2.Layers, _Mapping]] = ..., split: _Optional[int] = ...) -> None: ...
+    pinned: bool
+    def __init__(self, session_id: _Optional[str] = ..., ue_id: _Optional[str] = ..., model: _Optional[_Union[_edge_pb2.ModelIdentity, _Mapping]] = ..., splits: _Optional[_Union[_edge_pb2.Layers, _Mapping]] = ..., split: _Optional[int] = ..., pinned: _Optional[bool] = ...) -> None: ...
 
 class SessionReport(_message.Message):
     __slots__ = ("session_id", "split", "split_version", "position", "channel", "ue_compute_ns", "edge_compute_ns")

@@ -1,0 +1,126 @@
+"""The split in the controller's hands: decisions come in on their own thread, between frames they
+are applied, and what came of them goes back."""
+
+from __future__ import annotations
+
+import time
+
+from airsplit.attachment import AttachmentThread, ControllerAttachment
+from airsplit.v1 import controller_pb2, edge_pb2
+from ue_client.session import Answer, UeSession
+from ue_client.steering import Stay, Steering
+
+
+class ControllerSteering:
+    """Follows the controller's decisions; without one, an inner steering (a schedule, or none)."""
+
+    def __init__(self, address: str, ue_id: str, *, inner: Steering | None = None) -> None:
+        hello = controller_pb2.Hello(role=controller_pb2.ROLE_UE, id=ue_id)
+        self._ue_id = ue_id
+        self._inner = inner or Stay()
+        self._decided: dict[str, controller_pb2.SplitDecision] = {}
+        self._applied: dict[str, controller_pb2.SplitDecision] = {}
+        self._reported: dict[str, float] = {}
+        self._attachment = ControllerAttachment(address, hello, self._decide)
+        self._thread = AttachmentThread(self._attachment)
+
+    def begin(self, session: UeSession, *, pinned: bool) -> None:
+        """Announces a session; `pinned` keeps the policy away from it, not the operator."""
+        identity = edge_pb2.ModelIdentity(
+            name=session.request.model,
+            fingerprint=session.partition.facts.fingerprint,
+            layers=session.partition.facts.layers,
+            hidden_size=session.partition.facts.hidden_size,
+        )
+        started = controller_pb2.SessionStarted(
+            session_id=session.id,
+            ue_id=self._ue_id,
+            model=identity,
+            splits=edge_pb2.Layers(start=session.splits.start, stop=session.splits.stop),
+            split=session.split,
+            pinned=pinned,
+        )
+        self._attachment.post(controller_pb2.AttachRequest(started=started))
+
+    def end(self, session: UeSession) -> None:
+        ended = controller_pb2.SessionEnded(session_id=session.id)
+        self._attachment.post(controller_pb2.AttachRequest(ended=ended))
+
+    def close(self) -> None:
+        self._thread.stop()
+
+    def target(self, session: UeSession, index: int) -> int | None:
+        """A decision of the controller that we are attached to, else what the schedule says.
+
+        It may be asked twice before one frame; a decision stands until it is applied or replaced.
+        """
+        decision = self._decided.get(session.id)
+        if decision is None or decision.controller_instance != self._attachment.instance:
+            return self._inner.target(session, index)
+        if decision.split not in session.splits:
+            self._decided.pop(session.id, None)
+            self.rejected(session, decision.split, f"allowed: {session.splits}")
+            return None
+        self._applied[session.id] = decision
+        return decision.split
+
+    def answered(self, session: UeSession, answer: Answer) -> None:
+        if answer.switch is not None:
+            self._committed(session, answer)
+        now = time.monotonic()
+        interval_s = self._attachment.report_interval_ms / 1e3
+        if now - self._reported.get(session.id, 0.0) < interval_s:
+            return
+        self._reported[session.id] = now
+        report = controller_pb2.SessionReport(
+            session_id=session.id,
+            split=answer.frame.split,
+            split_version=answer.frame.split_version,
+            position=answer.frame.end,
+            channel=answer.channel,
+            ue_compute_ns=int(answer.trace.ue_ms * 1e6),
+            edge_compute_ns=int(answer.trace.edge_ms * 1e6),
+        )
+        self._attachment.post(controller_pb2.AttachRequest(report=report))
+
+    def rejected(self, session: UeSession, split: int, reason: str) -> None:
+        decision = self._take(session, split)
+        rejected = controller_pb2.SplitRejected(
+            session_id=session.id,
+            split=split,
+            controller_instance=decision.controller_instance,
+            decision_version=decision.version,
+            reason=reason,
+        )
+        self._attachment.post(controller_pb2.AttachRequest(rejected=rejected))
+
+    def _committed(self, session: UeSession, answer: Answer) -> None:
+        switch = answer.switch
+        if switch is None:
+            return
+        decision = self._take(session, switch.split_to)
+        committed = controller_pb2.SplitCommitted(
+            session_id=session.id,
+            split_version=answer.frame.split_version,
+            split_from=switch.split_from,
+            split_to=switch.split_to,
+            position=switch.position,
+            handoff_bytes=switch.bytes,
+            gap_ns=int(switch.gap_ms * 1e6),
+            controller_instance=decision.controller_instance,
+            decision_version=decision.version,
+        )
+        self._attachment.post(controller_pb2.AttachRequest(committed=committed))
+
+    def _take(self, session: UeSession, split: int) -> controller_pb2.SplitDecision:
+        """The decision that led to `split`, done with; an empty one for a local schedule."""
+        applied = self._applied.pop(session.id, None)
+        if applied is None or applied.split != split:
+            return controller_pb2.SplitDecision()
+        current = self._decided.get(session.id)
+        if current is not None and current.version == applied.version:
+            self._decided.pop(session.id, None)
+        return applied
+
+    def _decide(self, decision: controller_pb2.SplitDecision) -> None:
+        self._decided[decision.session_id] = decision
