@@ -49,6 +49,7 @@ class ControllerAttachment:
         self._waiting: deque[controller_pb2.AttachRequest] = deque(maxlen=MAX_WAITING)
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._current: object = None
 
     def post(self, message: controller_pb2.AttachRequest) -> None:
         """Sends a message when a controller is there.
@@ -95,6 +96,7 @@ class ControllerAttachment:
             self._on_decision(response.decision)
 
     async def _requests(self) -> AsyncIterator[controller_pb2.AttachRequest]:
+        stream = self._current = object()
         yield controller_pb2.AttachRequest(hello=self._hello)
         self._waiting.clear()
         for started in list(self._sessions.values()):
@@ -105,6 +107,9 @@ class ControllerAttachment:
             self._wake.clear()
             if not self._waiting:
                 await self._wake.wait()
+            # gRPC leaves the iterator of a failed call waiting: it must not take the next one's.
+            if self._current is not stream:
+                return
 
 
 class AttachmentThread:

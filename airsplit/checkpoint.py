@@ -21,7 +21,7 @@ from safetensors import safe_open
 from transformers import AutoConfig
 
 from airsplit.errors import InputError, UnsupportedModelError
-from airsplit.families import Config, text_config
+from airsplit.families import Config, family_of, text_config
 
 EMBEDDED = "airsplit-tiny"
 """Name of the embedded model: what `--model` is by default."""
@@ -67,15 +67,17 @@ class Checkpoint:
 
         Raises:
             InputError: missing or unreadable.
-            UnsupportedModelError: a type that transformers does not know.
+            UnsupportedModelError: a family or a feature that cannot be split.
         """
         if not (self.path / "config.json").is_file():
             raise InputError(f"--model: {self.path} has no config.json")
         try:
-            return text_config(AutoConfig.from_pretrained(self.path))
+            config = text_config(AutoConfig.from_pretrained(self.path))
         except (OSError, ValueError, KeyError) as error:
             why = str(error).strip().splitlines()[0]
             raise UnsupportedModelError(f"model: {self.path}: {why}") from error
+        family_of(config)
+        return config
 
     @cached_property
     def files(self) -> dict[str, tuple[Path, str]]:
@@ -85,10 +87,7 @@ class Checkpoint:
             InputError: no safetensors, or an index that names missing files.
         """
         index = self.path / "model.safetensors.index.json"
-        if index.is_file():
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        else:
-            names = ["model.safetensors"]
+        names = _shards(index) if index.is_file() else ["model.safetensors"]
         missing = [name for name in names if not (self.path / name).is_file()]
         if missing:
             raise InputError(f"--model: {self.path} lacks {missing[0]} (only safetensors are read)")
@@ -132,6 +131,14 @@ class Checkpoint:
                         file.seek(8 + size + offset)
                         digest.update(file.read(min(256, stop - offset)))
         return digest.hexdigest()[:32]
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names."""
+    try:
+        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"--model: {index} is damaged: {error}") from error
 
 
 def _canonical(key: str) -> str:

@@ -319,6 +319,7 @@ def check_result(result: edge_pb2.InferenceResult, frame: Frame) -> None:
     Raises:
         FrameError: it answers something else, or lacks what was asked for.
     """
+    _require(errors.SessionIdError, "session_id", result.session_id, frame.session_id)
     _require(errors.SequenceError, "sequence", result.sequence, frame.sequence)
     _require(errors.SplitError, "split_version", result.split_version, frame.split_version)
     _require(errors.WindowError, "window", result.window, frame.window)

@@ -90,7 +90,7 @@ class ModelPartition:
             max_positions=max_positions_of(config),
             fingerprint=checkpoint.fingerprint,
         )
-        self.held = held or LayerRange(0, self.facts.layers)
+        self.held = LayerRange(0, self.facts.layers) if held is None else held
         if self.held.stop > self.facts.layers:
             raise InputError.of("layers", str(self.held), f"within [0, {self.facts.layers})")
         model = _materialise(checkpoint, self.held, embedding, head, self.device, dtype)

@@ -63,9 +63,10 @@ def parse_address(field: str, address: str) -> tuple[str, int]:
         InputError: not of that form, or the port is not in 0-65535.
     """
     host, separator, port = address.rpartition(":")
-    if not separator or not host or not port.isdigit() or int(port) > 65535:
+    number = int(port) if port.isdecimal() and len(port) <= 5 else -1
+    if not separator or not host or not 0 <= number <= 65535:
         raise errors.InputError.of(field, address, "HOST:PORT with a port in 0-65535")
-    return host, int(port)
+    return host, number
 
 
 def connect(address: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.Channel:

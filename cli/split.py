@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Asks the controller and prints what it says."""
-    if args.action == "set" and not args.split.isdigit():
+    if args.action == "set" and not (args.split.isdecimal() and len(args.split) <= 9):
         raise InputError.of("N", args.split, "a layer count 0-L")
 
     def call(channel: grpc.Channel) -> controller_pb2.SplitStatus:

@@ -49,7 +49,7 @@ class Child:
             ready, _, _ = select.select([stdout], [], [], max(0.0, deadline - time.monotonic()))
             piece = os.read(stdout.fileno(), 4096) if ready else b""
             if not piece:
-                raise self._failed("ended" if ready else f"did not listen within {START_S:g} s")
+                raise self.failed("ended" if ready else f"did not listen within {START_S:g} s")
             line += piece
         self.address = json.loads(line.splitlines()[0])["listening"]
 
@@ -65,7 +65,8 @@ class Child:
             if stream is not None:
                 stream.close()
 
-    def _failed(self, how: str) -> AirSplitError:
+    def failed(self, how: str) -> AirSplitError:
+        """The error to raise for a child that did not do its part; carries its own last words."""
         self.process.poll()
         self.log.seek(0)
         lines = self.log.read().decode(errors="replace").strip().splitlines()
@@ -83,10 +84,13 @@ class Stack:
 
     def launch(self, name: str, module: str, arguments: Sequence[str]) -> Child:
         """Starts `python -m module --listen 127.0.0.1:0 ...`; does not wait until it listens."""
+        return self.spawn(name, module, ["--listen", "127.0.0.1:0", *arguments])
+
+    def spawn(self, name: str, module: str, arguments: Sequence[str]) -> Child:
+        """Starts `python -m module ARGUMENTS --stop-with-parent`; it need not be a service."""
         log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        command = [sys.executable, "-m", module, "--listen", "127.0.0.1:0", "--stop-with-parent"]
         process = subprocess.Popen(  # noqa: S603 - our own modules
-            [*command, *arguments],
+            [sys.executable, "-m", module, *arguments, "--stop-with-parent"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -96,6 +100,12 @@ class Stack:
         self.children[name] = child
         self._exit.callback(child.stop)
         return child
+
+    def require_running(self) -> None:
+        """Raises: AirSplitError: a child has ended; carries its own last words."""
+        for child in self.children.values():
+            if child.process.poll() is not None:
+                raise child.failed("ended")
 
     def __enter__(self) -> Stack:
         return self

@@ -14,7 +14,8 @@ import uvloop
 
 from airsplit.attachment import ControllerAttachment
 from airsplit.checkpoint import EMBEDDED, Checkpoint, locate
-from airsplit.errors import AirSplitError, InputError
+from airsplit.command_line import Parser, report_errors
+from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange
 from airsplit.partition import ModelPartition, parse_device
 from airsplit.rpc import Service, add_serving_arguments, parse_address, serve
@@ -197,7 +198,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m edge_server",
         description="AirSplit edge server: runs layers [p, L), the final norm and the head.",
         epilog="example: python -m edge_server --listen 0.0.0.0:50051 --model airsplit-tiny",
@@ -205,11 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_arguments(parser)
     args = parser.parse_args(argv)
     logging.basicConfig(level=args.log_level.upper(), format="edge %(levelname)s %(message)s")
-    try:
-        return run(args)
-    except AirSplitError as error:
-        print(f"edge_server: error: {error}", file=sys.stderr)
-        return 2
+    return report_errors("edge_server", lambda: run(args))
 
 
 if __name__ == "__main__":

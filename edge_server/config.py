@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from airsplit.checkpoint import EMBEDDED
@@ -22,19 +23,19 @@ class EdgeConfig:
     dtype: str = "fp32"
 
     max_sessions: int = 8
-    """Sessions served at a time, >= 1."""
+    """Sessions served at a time, 1 to 2^31 - 1."""
 
     kv_budget_mib: float = 4096.0
-    """MiB that the K/V of all sessions may reserve, > 0."""
+    """MiB that the K/V of all sessions may reserve, above 0, finite."""
 
     max_context: int | None = None
-    """Longest context of a session in tokens; the model's own limit when None."""
+    """Longest context of a session in tokens, >= 1; the model's own limit when None."""
 
     credits: int = 4
-    """Frames of one session that may be unanswered at a time, >= 1."""
+    """Frames of one session that may be unanswered at a time, 1 to 2^31 - 1."""
 
     idle_timeout_s: float = 300.0
-    """A session without a frame for so long is closed, > 0."""
+    """A session without a frame for so long is closed, above 0, finite."""
 
     allow_logits: bool = False
     """Whether a session may ask for logits (debug)."""
@@ -43,13 +44,16 @@ class EdgeConfig:
     """Threads of torch's CPU operators; torch's own choice when None."""
 
     def __post_init__(self) -> None:
-        for field, least in (("max_sessions", 1), ("credits", 1), ("threads", 1)):
+        for field in ("max_sessions", "max_context", "credits", "threads"):
             value = getattr(self, field)
-            if value is not None and value < least:
-                raise InputError.of(f"--{field.replace('_', '-')}", value, f">= {least}")
-        for field in ("kv_budget_mib", "idle_timeout_s"):
-            if not getattr(self, field) > 0:
-                raise InputError.of(f"--{field.replace('_', '-')}", getattr(self, field), "> 0")
+            if value is not None and not 1 <= value < 2**31:
+                raise InputError.of(f"--{field.replace('_', '-')}", value, "1 to 2^31 - 1")
+        for flag, amount in (
+            ("--kv-budget-mib", self.kv_budget_mib),
+            ("--idle-timeout", self.idle_timeout_s),
+        ):
+            if not 0 < amount < math.inf:
+                raise InputError.of(flag, amount, "above 0, finite")
 
     @property
     def kv_budget_bytes(self) -> int:

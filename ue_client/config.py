@@ -43,7 +43,7 @@ class UeConfig:
     """Of sampling, and key of the session's stream of channel draws."""
 
     deadline_s: float = 10.0
-    """Longest wait for a connection or an answer, seconds, > 0."""
+    """Longest wait for a connection or an answer, seconds, above 0, up to a day."""
 
     threads: int | None = None
     """Threads of torch's CPU operators; torch's own choice when None."""
@@ -52,12 +52,12 @@ class UeConfig:
         parse_address("--edge", self.edge)
         if self.controller is not None:
             parse_address("--controller", self.controller)
-        if self.split != AUTO and not self.split.isdigit():
+        if self.split != AUTO and not (self.split.isdecimal() and len(self.split) <= 9):
             raise InputError.of("--split", self.split, "a layer count 0-L, or auto")
         if not self.pinned and self.controller is None:
             raise InputError("--split: auto needs a --controller; or give a layer count 0-L")
-        if not self.deadline_s > 0:
-            raise InputError.of("--deadline", self.deadline_s, "> 0 seconds")
+        if not 0 < self.deadline_s <= 86_400:
+            raise InputError.of("--deadline", self.deadline_s, "above 0, up to 86400 seconds")
         if not 0 <= self.seed < 2**64:
             raise InputError.of("--seed", self.seed, "0 to 2^64 - 1")
         if self.threads is not None and self.threads < 1:

@@ -136,6 +136,7 @@ class Stream:
         self._call: Any = link._edge.Infer(iter(self._outgoing.get, None))
         self._due: float | None = None
         self._overdue = False
+        self._receiving = False
         self._closed = threading.Event()
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()
 
@@ -152,8 +153,10 @@ class Stream:
         """
         allowance_s = self._link.allowance_s(n_bytes)
         self._due = time.monotonic() + allowance_s
+        self._receiving = True
         try:
             response: edge_pb2.InferResponse = next(self._call)
+            self._receiving = False
         except StopIteration:
             raise errors.PeerUnavailableError.of(
                 self._link.peer, self._link.address, "it ended the stream"
@@ -171,8 +174,16 @@ class Stream:
         return response
 
     def close(self, grace_s: float = 2.0) -> None:
-        """Ends the stream in order; cancels it if the peer does not end its side in time."""
+        """Ends the stream in order; cancels it if the peer does not end its side in time.
+
+        A receive that failed or was interrupted (Ctrl-C) left the call in the middle of an
+        operation, and gRPC allows no second one: then it is cancelled at once.
+        """
         self._outgoing.put(None)
+        if self._receiving:
+            self._call.cancel()
+            self._closed.set()
+            return
         self._due = time.monotonic() + grace_s
         try:
             for _ in self._call:

@@ -51,13 +51,17 @@ class Schedule(Stay):
         moves: dict[int, int] = {}
         for part in text.split(","):
             index, _, split = part.strip().partition(":")
-            if not (index.isdigit() and split.isdigit()) or int(index) in moves:
+            if not (_is_count(index) and _is_count(split)) or int(index) in moves:
                 raise InputError.of(field, text, "INDEX:SPLIT[,INDEX:SPLIT...], each index once")
             moves[int(index)] = int(split)
         return cls(moves)
 
     def target(self, session: UeSession, index: int) -> int | None:
         return self.moves.get(index)
+
+
+def _is_count(text: str) -> bool:
+    return text.isdecimal() and len(text) <= 9
 
 
 def move(session: UeSession, steering: Steering, index: int) -> None:

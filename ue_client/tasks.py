@@ -81,6 +81,10 @@ def run_generate(
     """
     if args.max_new_tokens < 1:
         raise InputError.of("--max-new-tokens", args.max_new_tokens, ">= 1")
+    if not 0 <= args.temperature <= 100:
+        raise InputError.of("--temperature", args.temperature, "0 (greedy) to 100")
+    if not 0 < args.top_p <= 1:
+        raise InputError.of("--top-p", args.top_p, "above 0, up to 1")
     if not 0 <= args.top_k < 2**32:
         raise InputError.of("--top-k", args.top_k, "0 (all) or more")
     prompt_ids = ue.tokenizer.encode(args.prompt)

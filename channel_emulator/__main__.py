@@ -1,0 +1,188 @@
+"""`python -m channel_emulator`: the radio as a process in front of the edge."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import grpc
+
+from airsplit.attachment import ControllerAttachment
+from airsplit.clock import SystemClock
+from airsplit.errors import AirSplitError
+from airsplit.rpc import Service, add_serving_arguments, parse_address, serve
+from airsplit.v1 import channel_pb2, channel_pb2_grpc, controller_pb2, edge_pb2, edge_pb2_grpc
+from channel_emulator.config import ALLOWED, PRESETS, SYNTAX, ChannelConfig, parse_channel
+from channel_emulator.knobs import RadioClock
+from channel_emulator.proxy import Proxy
+from channel_emulator.reports import Reporter
+from channel_emulator.service import ChannelServicer, EdgeProxyServicer
+from channel_emulator.state import Emulator
+
+log = logging.getLogger(__name__)
+
+DEFAULT_LISTEN = "127.0.0.1:50052"
+DEFAULT_EDGE = "127.0.0.1:50051"
+
+DESCRIPTION = """\
+The radio between the UE and the edge: UEs connect to it as if it were the edge; it damages and
+delays what they send, and can be changed while it runs."""
+
+
+def _epilog() -> str:
+    presets = "\n".join(
+        f"  {name:9} " + ", ".join(f"{k}={v}" for k, v in config.to_dict().items() if k != "preset")
+        for name, config in PRESETS.items()
+    )
+    knobs = "\n".join(f"  {name:18} {allowed}" for name, allowed in ALLOWED.items())
+    return f"""\
+presets, with their defaults:
+{presets}
+
+knobs; *_ms in milliseconds, *_db in dB, rate_mbps in Mbit/s, bandwidth_mhz in MHz:
+{knobs}
+
+examples:
+  python -m channel_emulator --edge 127.0.0.1:50051
+  python -m channel_emulator --channel nakagami,sigma=0.5,m=1 --seed 7
+  python -m channel_emulator --channel physical,snr_db=12,delay_ms=10,jitter_ms=2
+  python -m channel_emulator --channel cell-edge.toml,rate_mbps=20 --clock live
+
+The first line on standard output is JSON with the address that is listened on."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of an emulator process, also for `airsplit serve channel`."""
+    parser.description, parser.epilog = DESCRIPTION, _epilog().replace("%", "%%")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_serving_arguments(parser, DEFAULT_LISTEN)
+    parser.add_argument(
+        "--edge",
+        default=DEFAULT_EDGE,
+        metavar="HOST:PORT",
+        help="the edge server to forward to; may start later (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--controller",
+        metavar="HOST:PORT",
+        help="attach to this controller and report to it (default: none)",
+    )
+    parser.add_argument(
+        "--channel",
+        default="ideal",
+        metavar="SPEC",
+        help=f"{SYNTAX}, see below (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        metavar="N",
+        help="of every random draw, 0-2^64-1; overrides the channel's (default: 0)",
+    )
+    parser.add_argument(
+        "--clock",
+        choices=[str(clock) for clock in RadioClock],
+        help="radio time: replay repeats bit for bit, live follows the wall clock; overrides the "
+        "channel's (default: replay)",
+    )
+
+
+def config_of(args: argparse.Namespace) -> ChannelConfig:
+    """Raises: InputError: what is wrong with --channel or --seed."""
+    overrides = {"seed": args.seed, "clock": args.clock}
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return parse_channel(args.channel).changed(given)
+
+
+class EmulatorProcess:
+    """The services of one emulator and its line to the controller."""
+
+    def __init__(self, config: ChannelConfig, edge: str, controller: str | None) -> None:
+        self.emulator = Emulator(config, SystemClock())
+        self._proxy = Proxy(self.emulator, edge)
+        self._controller = controller
+        self._reporting: asyncio.Task[None] | None = None
+        log.info("forwards to %s; %s", edge, config.to_dict())
+
+    def service(self) -> Service:
+        return Service("channel emulator", self._register, self._start, self._stop)
+
+    def _register(self, server: grpc.aio.Server) -> list[str]:
+        edge_pb2_grpc.add_EdgeServicer_to_server(EdgeProxyServicer(self._proxy), server)
+        channel_pb2_grpc.add_ChannelServicer_to_server(ChannelServicer(self.emulator), server)
+        return [
+            edge_pb2.DESCRIPTOR.services_by_name["Edge"].full_name,
+            channel_pb2.DESCRIPTOR.services_by_name["Channel"].full_name,
+        ]
+
+    async def _start(self, address: str) -> None:
+        if self._controller is None:
+            return
+        hello = controller_pb2.Hello(
+            role=controller_pb2.ROLE_CHANNEL, id="channel emulator", address=address
+        )
+        attachment = ControllerAttachment(self._controller, hello, lambda _: None)
+        self._reporting = asyncio.create_task(Reporter(self.emulator, attachment).run())
+
+    async def _stop(self) -> None:
+        if self._reporting is not None:
+            self._reporting.cancel()
+            await asyncio.gather(self._reporting, return_exceptions=True)
+        await self._proxy.close()
+
+
+async def _serve(config: ChannelConfig, args: argparse.Namespace) -> None:
+    service = EmulatorProcess(config, args.edge, args.controller).service()
+    # Sessions and watchers keep their streams open for ever: there is nothing to wait long for.
+    await serve(service, args.listen, stop_with_parent=args.stop_with_parent, grace_s=0.2)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until SIGTERM or SIGINT. Returns the exit code.
+
+    Raises:
+        AirSplitError: it cannot start.
+    """
+    parse_address("--edge", args.edge)
+    if args.controller is not None:
+        parse_address("--controller", args.controller)
+    config = config_of(args)
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        runner.run(_serve(config, args))
+    return 0
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    if sys.platform == "win32":
+        return asyncio.new_event_loop()
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"channel_emulator: error: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = _Parser(prog="python -m channel_emulator", allow_abbrev=False)
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    logging.basicConfig(
+        level=args.log_level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s"
+    )
+    try:
+        return run(args)
+    except AirSplitError as error:
+        print(f"channel_emulator: error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""What holds for every channel and every frame."""
+
+import contextlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airsplit.clock import VirtualClock
+from airsplit.errors import AirSplitError, FrameError, InputError
+from airsplit.v1 import channel_pb2, edge_pb2
+from channel_emulator import codec, link, wire
+from channel_emulator.config import ALLOWED, PRESETS, ChannelConfig, parse_channel
+from channel_emulator.knobs import Choice, Equalizer
+from channel_emulator.pilots import Estimator, sound
+from channel_emulator.radio import Radio
+from channel_emulator.session import Session, Snapshot
+
+
+def knob_values(name: str) -> st.SearchStrategy[object]:
+    allowed = ALLOWED[name]
+    if isinstance(allowed, Choice):
+        return st.sampled_from(list(allowed.kind))
+    if allowed.integer:
+        return st.integers(int(allowed.low), int(allowed.high))
+    return st.floats(allowed.low, allowed.high, allow_nan=False)
+
+
+@st.composite
+def channels(draw: st.DrawFn) -> ChannelConfig:
+    """Any channel that is allowed: a preset, with knobs changed one by one where they may be."""
+    config = PRESETS[draw(st.sampled_from(sorted(PRESETS)))]
+    for name in draw(st.lists(st.sampled_from(sorted(ALLOWED)), unique=True)):
+        with contextlib.suppress(InputError):
+            config = config.changed({name: draw(knob_values(name))})
+    return config
+
+
+def error_of(action: Callable[[], object]) -> Exception | None:
+    """The named error that an action ends in; any other one is the test's failure."""
+    try:
+        action()
+    except AirSplitError as error:
+        return error
+    return None
+
+
+values = st.integers(0, 2**32 - 1).flatmap(
+    lambda seed: st.tuples(st.integers(1, 5), st.integers(1, 40), st.floats(0, 1e4)).map(
+        lambda shape: (np.random.default_rng(seed).normal(0, 1, shape[:2]) * shape[2]).astype(
+            np.float32
+        )
+    )
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(channels(), values, st.integers(0, 2**20), st.integers(0, 2**32 - 1))
+def test_every_channel_gives_back_numbers_of_the_same_shape(config, sent, position, window):
+    radio = Radio(config)
+    times_ns = radio.replay_times_ns(position, len(sent))
+    received = radio.transmit(sent, stream=1, window=window, position=position, times_ns=times_ns)
+    assert received.values.shape == sent.shape
+    assert received.values.dtype == np.float32
+    assert not np.isnan(received.values).any()
+    assert received.transmissions.shape == (len(sent),)
+    assert (received.transmissions >= 1).all()
+    assert (received.transmissions <= config.harq_transmissions).all()
+    if received.erased is not None:
+        assert received.erased.shape == sent.shape
+        assert received.erased.any()
+        assert not received.values[received.erased].any()
+        assert received.truth.loss == pytest.approx(received.erased.mean())
+    else:
+        assert received.truth.loss == 0
+    if config.is_transparent:
+        np.testing.assert_array_equal(received.values, sent)
+    assert link.frame_airtime_ns(config, sent.nbytes, received) >= 0
+    assert link.reliable_airtime_ns(config, sent.nbytes) >= 0
+    estimate = Estimator().observe(config, sound(config, radio.draws(1), window, 0, 0), received)
+    assert estimate.sigma >= 0 or config.equalizer is Equalizer.ZERO_FORCING
+
+
+@settings(max_examples=60, deadline=None)
+@given(channels(), values, st.integers(0, 100), st.data())
+def test_chunks_meet_the_same_channel(config, sent, position, data):
+    radio = Radio(config)
+
+    def send(start: int, stop: int) -> np.ndarray:
+        return (
+            Radio(config)
+            .transmit(
+                sent[start:stop],
+                stream=1,
+                window=0,
+                position=position + start,
+                times_ns=radio.replay_times_ns(position + start, stop - start),
+            )
+            .values
+        )
+
+    cut = data.draw(st.integers(1, len(sent)))
+    parts = [send(start, stop) for start, stop in [(0, cut), (cut, len(sent))] if start < stop]
+    np.testing.assert_array_equal(np.concatenate(parts), send(0, len(sent)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(channels())
+def test_a_channel_survives_protobuf_and_its_own_words(config):
+    assert wire.from_proto(wire.to_proto(config)) == config
+    assert ChannelConfig(**config.to_dict()) == config
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=40) | st.from_regex(r"(nakagami|awgn|ideal)(,[a-z_]+=[-+0-9.einfa]+)*"))
+def test_any_text_is_a_channel_or_one_line(text):
+    error = error_of(lambda: parse_channel(text))
+    assert error is None or (type(error) is InputError and "\n" not in str(error))
+
+
+small = st.integers(0, 6)
+headers = st.builds(
+    edge_pb2.FrameHeader,
+    window=st.integers(0, 2**32 - 1),
+    position=st.integers(0, 2**32 - 1),
+    stream_offset=st.integers(0, 2**64 - 1) | small,
+    token_count=small,
+    task=st.integers(0, 4),
+    dtype=st.integers(0, 4),
+    shape=st.lists(small, max_size=3) | st.tuples(small, small).map(list),
+    targets=st.lists(small, max_size=4),
+    erasure_mask=st.binary(max_size=4),
+)
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> edge_pb2.ActivationFrame:
+    header = draw(headers)
+    if draw(st.booleans()):  # one that fits itself, whatever its numbers are
+        header.shape[:] = [header.token_count, draw(small)]
+        header.task, header.targets[:] = edge_pb2.TASK_PREFILL, []
+        header.ClearField("erasure_mask")
+    size = int(np.prod(header.shape)) * (4 if header.dtype == edge_pb2.DTYPE_FLOAT32 else 2)
+    payload = draw(st.binary(min_size=size, max_size=size) | st.binary(max_size=64))
+    return edge_pb2.ActivationFrame(header=header, payload=payload)
+
+
+@settings(max_examples=300, deadline=None)
+@given(frames(), st.sampled_from(["ideal", "awgn", "nakagami", "physical,snr_db=200"]))
+def test_every_frame_passes_or_is_named(frame, spec):
+    session = Session(edge_pb2.OpenSession(session_id="s"), VirtualClock())
+    before = frame.payload
+    snapshot = Snapshot(parse_channel(spec), 1)
+    error = error_of(lambda: session.carry_frame(frame, snapshot, arrival_ns=0))
+    if error is not None:
+        assert isinstance(error, FrameError)
+        assert "\n" not in str(error)
+        assert session.frames == 0
+        assert frame.payload == before
+    else:
+        assert len(frame.payload) == len(before)
+        shape = (frame.header.shape[0], frame.header.shape[1])
+        if spec != "ideal":
+            assert np.isfinite(codec.decode(frame.payload, frame.header.dtype, shape)).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=60))
+def test_any_bytes_that_are_a_configuration_are_taken_or_named(data):
+    try:
+        message = channel_pb2.ChannelConfig.FromString(data)
+    except Exception:  # not protobuf: gRPC refuses it
+        return
+    error = error_of(lambda: wire.updated(PRESETS["nakagami"], message))
+    assert error is None or type(error) is InputError
