@@ -30,10 +30,15 @@ def changes_to_proto(
 def updated(config: ChannelConfig, message: channel_pb2.ChannelConfig) -> ChannelConfig:
     """`config` with the fields that are present in `message` changed; the others stay.
 
+    A field that says what is so already changes nothing, so that a state read from an emulator can
+    be sent to another one as it is.
+
     Raises:
         InputError: as `ChannelConfig.changed`.
     """
-    return config.changed(_values(message))
+    values = _values(message)
+    base = config.changed({"preset": values["preset"]}) if "preset" in values else config
+    return base.changed({n: v for n, v in values.items() if v != getattr(base, n)})
 
 
 def from_proto(message: channel_pb2.ChannelConfig) -> ChannelConfig:

@@ -140,3 +140,11 @@ def test_a_partial_change_keeps_the_rest(bench: Bench) -> None:
         timeout=5,
     )
     assert (state.config.preset, state.config.sigma, state.config.seed) == ("awgn", 2.0, 11)
+
+
+def test_a_whole_configuration_can_be_put_back(bench: Bench) -> None:
+    bench.score(3, "nakagami,sigma=0.7,m=2,delay_ms=1", max_tokens=200)
+    kept = bench.radio.GetChannel(channel_pb2.GetChannelRequest(), timeout=5).config
+    bench.score(3, "awgn,snr_db=9,delay_ms=0", max_tokens=200)
+    request = channel_pb2.ConfigureChannelRequest(config=kept)
+    assert bench.radio.ConfigureChannel(request, timeout=5).config == kept
