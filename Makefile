@@ -1,18 +1,22 @@
 # Two commands do everything: `make demo` and `make test`. Both set up what they need first.
-PYTHON ?= python3.11
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+TORCH := $(shell grep '^torch==' constraints.txt)
 # TORCH_INDEX_URL chooses torch's build, e.g. the CPU or a CUDA index of pytorch.org. Empty: pip's default index.
 TORCH_INDEX_URL ?=
+PYTHON_VERSION = $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
+PYTHON_FITS = $(shell $(PYTHON) -c 'import sys; print("yes" * (sys.version_info >= (3, 11)))' 2>/dev/null)
 
 .PHONY: setup demo test check proto bench clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
+	$(if $(PYTHON_FITS),,$(error Python 3.11 or newer is needed; $(PYTHON) is $(or $(PYTHON_VERSION),not there). Name one: make PYTHON=/path/to/python3.11))
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) $(TORCH)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
