@@ -1,0 +1,72 @@
+"""How decisions are taken, and decisions as values. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airsplit.errors import InputError
+from controller.policy import Action, Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How decisions are taken.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    decision_interval_ms: float = 250.0
+    """Shortest time between two decisions about one session, >= 0."""
+
+    min_dwell_ms: float = 500.0
+    """Shortest time between two changes of one session's target, >= 0."""
+
+    smoothing_ms: float = 200.0
+    """Time constant of the channel estimate's average, >= 0."""
+
+    max_sessions: int = 1024
+    """Sessions that are kept at a time, >= 1."""
+
+    def __post_init__(self) -> None:
+        for name in ("decision_interval_ms", "min_dwell_ms", "smoothing_ms"):
+            if not 0 <= getattr(self, name) <= 3_600_000:
+                flag = "--" + name.replace("_", "-")
+                raise InputError.of(flag, getattr(self, name), "0-3600000 ms")
+        if self.max_sessions < 1:
+            raise InputError.of("--max-sessions", self.max_sessions, "at least 1")
+
+    @property
+    def report_interval_ms(self) -> int:
+        """How often ends are asked to report: twice a decision, not faster than every 20 ms."""
+        return max(20, int(self.decision_interval_ms / 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """To the UE: hand off and commit between two tokens. To the edge: prepare."""
+
+    ue_id: str
+    session_id: str
+    version: int
+    """Grows within a session."""
+
+    split: int
+    reason: str
+    """"policy" or "operator"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consideration:
+    """One look at one session: what was seen, what is wanted, and what comes of it."""
+
+    ue_id: str
+    session_id: str
+    observation: Observation
+    action: Action
+    reason: str
+    """Why the decision was made, or why there is none."""
+
+    decision: Decision | None
+    failure: Exception | None = None
+    """What the policy raised; the split is held then."""

@@ -1,0 +1,289 @@
+"""What the controller knows of sessions and decides about them. Pure: no socket, no clock.
+
+Time is passed in, in nanoseconds of one monotonic clock; a decision is a value that the service
+delivers. What the ends have committed and what was decided last are kept apart: `split` and
+`target` of a session.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from airsplit.errors import (
+    InputError,
+    SessionExistsError,
+    SessionLimitError,
+    SplitError,
+    TransitionError,
+    UnknownSessionError,
+)
+from airsplit.layer_range import LayerRange
+from controller.decisions import Consideration, Decision, Settings
+from controller.estimate import Estimate, SmoothedEstimate
+from controller.policy import Action, Governor, ModelId, Observation, Policy, hold
+
+
+@dataclass(slots=True)
+class Session:
+    """One generation that runs across a split."""
+
+    session_id: str
+    ue_id: str
+    owner: int
+    """The UE's attachment."""
+
+    model: ModelId
+    splits: LayerRange
+    split: int
+    """Committed by the UE."""
+
+    target: int
+    """Decided last; equals `split` once the decision is committed."""
+
+    estimate: SmoothedEstimate
+    governor: Governor
+    split_version: int = 1
+    decisions: int = 0
+    """Version of the last decision."""
+
+    pending: Decision | None = None
+    """Sent, neither committed nor rejected. A newer one supersedes it."""
+
+    override: int | None = None
+    """The operator's split, until it is released."""
+
+    switches: int = 0
+    unfit: Exception | None = None
+    """Why the policy may not decide about this session's model."""
+
+    considered_ns: int | None = None
+
+    @property
+    def observation(self) -> Observation:
+        now = self.estimate.current
+        return Observation(now.sigma, now.m, now.loss, now.snr_db, self.split, self.splits)
+
+    def require_split(self, name: str, split: int) -> None:
+        """Raises: SplitError: not a split that both ends hold."""
+        if split not in self.splits:
+            raise SplitError(f"{name}: {split}; allowed: {_range(self.splits)}")
+
+
+def _range(splits: LayerRange) -> str:
+    return f"{splits.start}-{splits.stop - 1}"
+
+
+@dataclass
+class SessionBook:
+    """All sessions, and the policy that decides about them."""
+
+    policy: Policy
+    settings: Settings = field(default_factory=Settings)
+    sessions: dict[str, Session] = field(default_factory=dict)
+
+    def start(
+        self,
+        owner: int,
+        ue_id: str,
+        session_id: str,
+        model: ModelId,
+        splits: LayerRange,
+        split: int,
+    ) -> Session:
+        """Enters a session; one that its UE started before (and reattached) keeps its override.
+
+        Raises:
+            SessionExistsError: another UE has a session of that id.
+            SessionLimitError: as many sessions as may be are kept already.
+            SplitError: there is no allowed split, or `split` is none.
+            InputError: the allowed splits exceed the model's layers.
+        """
+        known = self.sessions.get(session_id)
+        if known and known.ue_id != ue_id:
+            raise SessionExistsError(f"session_id: {session_id} belongs to UE {known.ue_id}")
+        if not known and len(self.sessions) >= self.settings.max_sessions:
+            raise SessionLimitError(f"{len(self.sessions)} sessions are attached already")
+        if not len(splits) or splits.stop > model.layers + 1:
+            raise InputError.of("splits", str(splits), f"some of [0, {model.layers + 1})")
+        session = Session(
+            session_id=session_id,
+            ue_id=ue_id,
+            owner=owner,
+            model=model,
+            splits=splits,
+            split=split,
+            target=split,
+            estimate=SmoothedEstimate(self.settings.smoothing_ms),
+            governor=Governor(self.settings.min_dwell_ms),
+        )
+        session.require_split("split", split)
+        if known:
+            session.decisions, session.switches = known.decisions, known.switches
+            session.override = known.override if known.override in splits else None
+        try:
+            self.policy.check(model)
+        except Exception as error:  # a broken policy must not end the session's control path
+            session.unfit = error
+        self.sessions[session_id] = session
+        return session
+
+    def get(self, session_id: str) -> Session:
+        """Raises: UnknownSessionError."""
+        try:
+            return self.sessions[session_id]
+        except KeyError:
+            raise UnknownSessionError(f"session_id: {session_id!r} is not attached") from None
+
+    def owned(self, owner: int, session_id: str) -> Session:
+        """A session that this attachment started.
+
+        Raises:
+            UnknownSessionError: there is none of that id.
+            TransitionError: it was started by somebody else.
+        """
+        session = self.get(session_id)
+        if session.owner != owner:
+            raise TransitionError(f"session_id: {session_id} was started by UE {session.ue_id}")
+        return session
+
+    def observe(self, session: Session, now_ns: int, estimate: Estimate) -> None:
+        """Takes in what the channel was like."""
+        session.estimate.update(now_ns, estimate)
+
+    def confirm(self, session: Session, split: int, split_version: int) -> None:
+        """What the UE says is in force, in a report.
+
+        Raises:
+            SplitError: not an allowed split.
+        """
+        session.require_split("split", split)
+        session.split, session.split_version = split, split_version
+        if session.pending and session.pending.split == split:
+            session.pending = None
+        if session.pending is None:
+            session.target = split
+
+    def commit(self, session: Session, split: int, split_version: int, decided: int | None) -> None:
+        """The UE stamped a new split; `decided` is the version of our decision, if it was ours.
+
+        Raises:
+            SplitError: not an allowed split.
+        """
+        session.require_split("split_to", split)
+        session.switches += 1
+        if session.pending and decided is not None and decided >= session.pending.version:
+            session.pending = None
+        self.confirm(session, split, split_version)
+
+    def reject(self, session: Session, decided: int | None) -> bool:
+        """The UE could not follow; the old split goes on. Whether it was the last decision."""
+        if session.pending is None or decided != session.pending.version:
+            return False
+        session.pending, session.target = None, session.split
+        return True
+
+    def end(self, session: Session) -> None:
+        del self.sessions[session.session_id]
+
+    def drop(self, owner: int) -> list[Session]:
+        """Removes the sessions of an attachment that has gone."""
+        gone = [session for session in self.sessions.values() if session.owner == owner]
+        for session in gone:
+            self.end(session)
+        return gone
+
+    def consider(self, session: Session, now_ns: int) -> Consideration | None:
+        """Decides about one session; None while the last look at it is too recent.
+
+        A policy that fails leaves the split as it is, whatever it raised.
+        """
+        last_ns, interval_ms = session.considered_ns, self.settings.decision_interval_ms
+        if last_ns is not None and now_ns - last_ns < interval_ms * 1e6:
+            return None
+        session.considered_ns = now_ns
+        action, failure = self._wanted(session)
+        if failure is not None:
+            return _consideration(session, action, action.reason, failure=failure)
+        if action.hold or action.split == session.target:
+            return _consideration(session, action, action.reason)
+        if not session.governor.admits(now_ns, session.target, action.split):
+            dwell_ms = self.settings.min_dwell_ms
+            return _consideration(session, action, f"held: dwell of {dwell_ms:g} ms")
+        source = "policy" if session.override is None else "operator"
+        decision = self._decide(session, now_ns, action.split, source)
+        return _consideration(session, action, action.reason, decision)
+
+    def set_override(self, session_id: str, split: int, now_ns: int) -> list[Consideration]:
+        """The operator's split for one session, or for all where `session_id` is empty; at once.
+
+        Raises:
+            UnknownSessionError: no such session, or none at all.
+            InputError: a session does not allow the split; nothing is changed then.
+        """
+        chosen = self.select(session_id)
+        if not chosen:
+            raise UnknownSessionError("no session is attached")
+        for session in chosen:
+            if split not in session.splits:
+                raise InputError.of("split", split, _range(session.splits))
+        considered = []
+        for session in chosen:
+            session.override = split
+            decision = None
+            if split != session.target:
+                decision = self._decide(session, now_ns, split, "operator")
+            action = Action(split, "operator")
+            considered.append(_consideration(session, action, "operator", decision))
+        return considered
+
+    def release(self, session_id: str) -> None:
+        """Gives the split of one session (or all) back to the policy; its next report decides.
+
+        Raises:
+            UnknownSessionError: no such session.
+        """
+        for session in self.select(session_id):
+            session.override, session.considered_ns = None, None
+
+    def select(self, session_id: str) -> list[Session]:
+        """One session, or all where `session_id` is empty.
+
+        Raises:
+            UnknownSessionError: no such session.
+        """
+        return [self.get(session_id)] if session_id else list(self.sessions.values())
+
+    def _wanted(self, session: Session) -> tuple[Action, Exception | None]:
+        """What the operator or the policy wants; with what the policy raised where it failed."""
+        if session.override is not None:
+            return Action(session.override, "operator"), None
+        failure = session.unfit
+        if failure is None:
+            try:
+                action = self.policy.decide(session.observation)
+                session.require_split("split of the policy", action.split)
+                return action, None
+            except Exception as error:  # the session and the process outlive a broken policy
+                failure = error
+        return hold(session.observation, f"policy failed: {failure}"), failure
+
+    def _decide(self, session: Session, now_ns: int, split: int, reason: str) -> Decision:
+        session.decisions += 1
+        decision = Decision(session.ue_id, session.session_id, session.decisions, split, reason)
+        session.target = split
+        # Back to the committed split: the UE drops what was pending and has nothing to commit.
+        session.pending = decision if split != session.split else None
+        session.governor.changed(now_ns)
+        return decision
+
+
+def _consideration(
+    session: Session,
+    action: Action,
+    reason: str,
+    decision: Decision | None = None,
+    failure: Exception | None = None,
+) -> Consideration:
+    return Consideration(
+        session.ue_id, session.session_id, session.observation, action, reason, decision, failure
+    )

@@ -1,0 +1,151 @@
+"""Measured perplexity of one model over (sigma, m, p), and what lies between the cells. Pure."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from airsplit.errors import InputError
+from controller.features import inverse_m, noise_coordinate
+from controller.policy import ModelId
+
+FORMAT = "airsplit-table/1"
+
+
+@dataclass(frozen=True)
+class PerplexityTable:
+    """Mean negative log-likelihood per token, in nats; perplexity is its exponential (Eq. 7).
+
+    Between the cells it is linear in log(1 + sigma / SIGMA_SCALE) and in 1/m, exact at the cells,
+    and never interpolated in p. Beyond them it refuses to answer.
+
+    Raises:
+        InputError: the axes or the shapes do not fit, or a value is not finite.
+    """
+
+    model: ModelId
+    sigma: tuple[float, ...]
+    """Ascending, from 0."""
+
+    m: tuple[float, ...]
+    """Descending, from infinity (no fading)."""
+
+    nll: np.ndarray
+    """[sigma, m, p] with p = 0..L."""
+
+    nll_se: np.ndarray
+    """Standard error of each cell's excess over the clean model, over windows; as `nll`."""
+
+    clean_nll: float
+    """Of the same text without a channel."""
+
+    chance_nll: float
+    """Of a uniform guess: the logarithm of the vocabulary's size."""
+
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Seed, text, windows, channel: how it was measured."""
+
+    def __post_init__(self) -> None:
+        shape = (len(self.sigma), len(self.m), self.model.layers + 1)
+        for name in ("nll", "nll_se"):
+            values = getattr(self, name)
+            if values.shape != shape:
+                raise InputError.of(f"table: shape of {name}", values.shape, str(shape))
+            if not np.isfinite(values).all():
+                raise InputError(f"table: {name} has values that are not finite")
+        for name, axis in (("sigma", self._x), ("m", self._y)):
+            if len(axis) < 2 or axis[0] != 0 or list(axis) != sorted(set(axis)):
+                start = "0, ascending" if name == "sigma" else "inf, descending"
+                raise InputError.of(
+                    f"table: {name}", getattr(self, name), f"2 or more, from {start}"
+                )
+        if not self.clean_nll < self.chance_nll:
+            raise InputError.of("table: clean_nll", self.clean_nll, f"below {self.chance_nll}")
+
+    @cached_property
+    def _x(self) -> list[float]:
+        return [noise_coordinate(sigma) for sigma in self.sigma]
+
+    @cached_property
+    def _y(self) -> list[float]:
+        return [inverse_m(m) for m in self.m]
+
+    @property
+    def sigma_max(self) -> float:
+        return self.sigma[-1]
+
+    @property
+    def inverse_m_max(self) -> float:
+        return inverse_m(self.m[-1])
+
+    def row(self, sigma: float, m: float) -> np.ndarray:
+        """NLL for every split p at one channel: [L + 1].
+
+        Raises:
+            InputError: the channel is outside what was measured.
+        """
+        if not 0 <= sigma <= self.sigma_max:
+            raise InputError.of("sigma", sigma, f"0-{self.sigma_max:g}, what the table covers")
+        if not self.m[-1] <= m:
+            raise InputError.of("m", m, f"at least {self.m[-1]:g}, what the table covers")
+        i, u = _locate(self._x, noise_coordinate(sigma))
+        j, v = _locate(self._y, inverse_m(m))
+        low = (1 - v) * self.nll[i, j] + v * self.nll[i, j + 1]
+        high = (1 - v) * self.nll[i + 1, j] + v * self.nll[i + 1, j + 1]
+        return np.asarray((1 - u) * low + u * high)
+
+    def save(self, path: Path) -> None:
+        record = {
+            "format": FORMAT,
+            "model": {"name": self.model.name, "layers": self.model.layers},
+            "sigma": self.sigma,
+            "m": ["inf" if np.isinf(m) else m for m in self.m],
+            "clean_nll": round(self.clean_nll, 6),
+            "chance_nll": round(self.chance_nll, 6),
+            "provenance": dict(self.provenance),
+            "nll": np.round(self.nll, 5).tolist(),
+            "nll_se": np.round(self.nll_se, 5).tolist(),
+        }
+        path.write_text(json.dumps(record, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> PerplexityTable:
+        """Raises: InputError: the file cannot be read or is not such a table."""
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise InputError(f"{path}: is not JSON: {error}") from error
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            raise InputError(f"{path}: is not a table; allowed: format {FORMAT!r}")
+        try:
+            return cls(
+                model=ModelId(str(record["model"]["name"]), int(record["model"]["layers"])),
+                sigma=tuple(float(value) for value in record["sigma"]),
+                m=tuple(float(value) for value in record["m"]),
+                nll=np.array(record["nll"], dtype=np.float64),
+                nll_se=np.array(record["nll_se"], dtype=np.float64),
+                clean_nll=float(record["clean_nll"]),
+                chance_nll=float(record["chance_nll"]),
+                provenance=dict(record["provenance"]),
+            )
+        except KeyError as error:
+            raise InputError(f"{path}: {error.args[0]} is missing") from error
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path}: {error}") from error
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+
+def _locate(axis: Sequence[float], value: float) -> tuple[int, float]:
+    """The cell [i, i + 1] that holds `value`, and how far into it, 0..1."""
+    i = min(max(bisect_right(axis, value) - 1, 0), len(axis) - 2)
+    return i, (value - axis[i]) / (axis[i + 1] - axis[i])
