@@ -193,7 +193,13 @@ class ControllerService(controller_pb2_grpc.ControllerServicer):
         model = ModelId(started.model.name, started.model.layers)
         splits = LayerRange(started.splits.start, started.splits.stop)
         session = self._book.start(
-            end.key, started.ue_id, started.session_id, model, splits, started.split
+            end.key,
+            started.ue_id,
+            started.session_id,
+            model,
+            splits,
+            started.split,
+            pinned=started.pinned,
         )
         log.info("session %s of %s: %s, split %d", session.session_id, end, model, session.split)
         if session.unfit:

@@ -42,6 +42,9 @@ class Session:
 
     estimate: SmoothedEstimate
     governor: Governor
+    pinned: bool = False
+    """The UE's user chose the split: the policy leaves it alone, an operator may still move it."""
+
     split_version: int = 1
     decisions: int = 0
     """Version of the last decision."""
@@ -89,6 +92,8 @@ class SessionBook:
         model: ModelId,
         splits: LayerRange,
         split: int,
+        *,
+        pinned: bool = False,
     ) -> Session:
         """Enters a session; one that its UE started before (and reattached) keeps its override.
 
@@ -113,6 +118,7 @@ class SessionBook:
             splits=splits,
             split=split,
             target=split,
+            pinned=pinned,
             estimate=SmoothedEstimate(self.settings.smoothing_ms),
             governor=Governor(self.settings.min_dwell_ms),
         )
@@ -257,6 +263,8 @@ class SessionBook:
         """What the operator or the policy wants; with what the policy raised where it failed."""
         if session.override is not None:
             return Action(session.override, "operator"), None
+        if session.pinned:
+            return hold(session.observation, "pinned by the UE"), None
         failure = session.unfit
         if failure is None:
             try:

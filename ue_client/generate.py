@@ -46,11 +46,13 @@ def generate(
     """
     _require_room(session, prompt_ids)
     steering = steering or Stay()
+    chunk = min(session.max_frame_tokens, PREFILL_CHUNK_TOKENS)
     pending = list(prompt_ids)
     for index in range(max_new_tokens):
         move(session, steering, index)
-        switch = prefill(session, pending[:-1], steering)
-        answer = session.step(pending[-1:], Task.TASK_SAMPLE)
+        last = (len(pending) - 1) // chunk * chunk
+        switch = prefill(session, pending[:last], chunk, steering)
+        answer = session.step(pending[last:], Task.TASK_SAMPLE)
         steering.answered(session, answer)
         token = _token(index, answer, switch or answer.switch)
         yield token
@@ -59,9 +61,10 @@ def generate(
         pending = [token.token_id]
 
 
-def prefill(session: UeSession, token_ids: Sequence[int], steering: Steering) -> Switch | None:
+def prefill(
+    session: UeSession, token_ids: Sequence[int], chunk: int, steering: Steering
+) -> Switch | None:
     """Sends context in chunks, as many at a time as there are credits; the move it committed."""
-    chunk = min(session.max_frame_tokens, PREFILL_CHUNK_TOKENS)
     answers: list[Answer] = []
     for start in range(0, len(token_ids), chunk):
         piece = token_ids[start : start + chunk]

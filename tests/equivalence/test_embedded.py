@@ -150,10 +150,8 @@ def in_process(
     pending, position = prompt, 0
     for index in range(NEW_TOKENS):
         split = schedule.get(index, split)
-        for piece in (pending[:-1], pending[-1:]):
-            if piece:
-                hidden = through(whole, cache, radio, piece, position, split)
-                position += len(piece)
+        hidden = through(whole, cache, radio, pending, position, split)
+        position += len(pending)
         row = whole.logits(hidden[:, -1:])[0]
         tokens.append(int(row.argmax()))
         logits.append(row.numpy())
