@@ -67,6 +67,11 @@ class ControllerAttachment:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake.set)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether an attached controller has not taken all messages yet."""
+        return self.attached and bool(self._waiting)
+
     async def run(self) -> None:
         """Attaches, and again after a failure, until cancelled."""
         self._loop = asyncio.get_running_loop()
@@ -117,32 +122,30 @@ class AttachmentThread:
 
     def __init__(self, attachment: ControllerAttachment) -> None:
         self.attachment = attachment
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._work, name="controller", daemon=True)
-        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+        self._grace_s = 0.0
+        started = threading.Event()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._work(started)), name="controller", daemon=True
+        )
         self._thread.start()
+        started.wait()
 
     def stop(self, grace_s: float = 1.0) -> None:
         """Sends what waits, for at most `grace_s`, and ends the thread."""
-
-        async def finish() -> None:
-            deadline = self._loop.time() + grace_s
-            while self.attachment.attached and self.attachment._waiting:
-                if self._loop.time() > deadline:
-                    break
-                await asyncio.sleep(0.01)
-            if self._task is not None:
-                self._task.cancel()
-
-        asyncio.run_coroutine_threadsafe(finish(), self._loop)
+        self._grace_s = grace_s
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(timeout=grace_s + 2.0)
 
-    def _work(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._task = self._loop.create_task(self.attachment.run())
-        try:
-            self._loop.run_until_complete(self._task)
-        except asyncio.CancelledError:
-            pass
-        finally:
-            self._loop.close()
+    async def _work(self, started: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        running = asyncio.create_task(self.attachment.run())
+        started.set()
+        await self._stopping.wait()
+        deadline = self._loop.time() + self._grace_s
+        while self.attachment.waiting and self._loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

@@ -8,7 +8,7 @@ import sys
 
 from cli import local
 from ue_client.config import add_arguments as add_ue_arguments
-from ue_client.tasks import add_generate_arguments, run_generate
+from ue_client.tasks import add_generate_arguments, check_generate, run_generate
 
 EPILOG = """examples:
   airsplit generate --prompt "The sea was calm" --split 4
@@ -27,9 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the text as it comes, then a summary (or the result as JSON)."""
+    check_generate(args)
     show = None if args.json else _show
-    if show:
-        show(args.prompt)
     result = local.run_ue(args, lambda ue: run_generate(ue, args, show))
     if args.json:
         print(json.dumps(result, allow_nan=False))

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from airsplit.checkpoint import Checkpoint, locate
 from airsplit.errors import InputError
 from channel_emulator.config import parse_channel
 from cli.stack import Stack, start_services
@@ -44,8 +45,10 @@ def run_ue(args: argparse.Namespace, job: Callable[[Ue], dict[str, Any]]) -> dic
                 raise InputError(f"--{field}: is for services started here; leave out --edge")
         with Ue(config_of(args)) as ue:
             return job(ue)
+    # What is wrong is refused before anything starts.
     channel = args.channel or "ideal"
-    parse_channel(channel)  # a wrong one is refused before anything starts
+    parse_channel(channel)
+    _ = Checkpoint(locate(args.model)).config
     args.edge = "127.0.0.1:0"
     automatic = args.split == AUTO and args.switch_schedule is None
     wants_controller = args.controller is None and automatic

@@ -11,7 +11,7 @@ from airsplit.perplexity import Perplexity
 from cli import local
 from ue_client.config import add_arguments as add_ue_arguments
 from ue_client.session import Answer
-from ue_client.tasks import add_score_arguments, run_score
+from ue_client.tasks import add_score_arguments, check_score, run_score
 
 EPILOG = """examples:
   airsplit score --dataset sample --split 4
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Shows progress on standard error, then a summary (or the result as JSON)."""
+    check_score(args)
     result = local.run_ue(args, lambda ue: run_score(ue, args, _progress))
     if sys.stderr.isatty():
         sys.stderr.write("\n")

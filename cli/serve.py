@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 from argparse import RawDescriptionHelpFormatter
 
 SERVICES = {
@@ -26,4 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT."""
+    logging.basicConfig(
+        level=args.log_level.upper(), format=f"{args.service} %(levelname)s %(message)s"
+    )
     return int(args.serve(args))

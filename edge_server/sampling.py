@@ -38,7 +38,9 @@ def sample(logits: torch.Tensor, sampling: Sampling, position: int) -> int:
     if sampling.temperature == 0:
         return int(logits.argmax())
     kept = len(logits) if sampling.top_k == 0 else min(sampling.top_k, len(logits))
-    top, ids = torch.topk(logits.double() / sampling.temperature, kept)  # sorted, largest first
+    # Below the largest, so that no temperature, however small, overflows.
+    scaled = (logits.double() - logits.max().double()) / sampling.temperature
+    top, ids = torch.topk(scaled, kept)  # sorted, largest first
     probabilities = torch.softmax(top, dim=0).cpu().numpy()
     cumulative = np.cumsum(probabilities)
     # The smallest set whose probability reaches top_p; the first token always stays.

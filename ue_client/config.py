@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from airsplit.checkpoint import EMBEDDED
 from airsplit.errors import InputError
 from airsplit.rpc import parse_address
-from airsplit.tensor_codec import DTYPES
+from airsplit.tensor_codec import DTYPES, parse_dtype
+from ue_client.steering import Schedule
 
 AUTO = "auto"
 
@@ -56,6 +57,11 @@ class UeConfig:
             raise InputError.of("--split", self.split, "a layer count 0-L, or auto")
         if not self.pinned and self.controller is None:
             raise InputError("--split: auto needs a --controller; or give a layer count 0-L")
+        if self.switch_schedule is not None:
+            Schedule.parse("--switch-schedule", self.switch_schedule)
+        parse_dtype("--dtype", self.dtype)
+        if self.wire_dtype is not None:
+            parse_dtype("--wire-dtype", self.wire_dtype)
         if not 0 < self.deadline_s <= 86_400:
             raise InputError.of("--deadline", self.deadline_s, "above 0, up to 86400 seconds")
         if not 0 <= self.seed < 2**64:

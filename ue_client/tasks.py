@@ -71,14 +71,8 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_generate(
-    ue: Ue, args: argparse.Namespace, on_text: Callable[[str], None] | None = None
-) -> dict[str, Any]:
-    """Generates from `args.prompt`; `on_text` gets the text as it comes.
-
-    Raises:
-        AirSplitError: bad input, or a peer refused or is gone.
-    """
+def check_generate(args: argparse.Namespace) -> None:
+    """Raises: InputError: a value is out of its range."""
     if args.max_new_tokens < 1:
         raise InputError.of("--max-new-tokens", args.max_new_tokens, ">= 1")
     if not 0 <= args.temperature <= 100:
@@ -86,7 +80,26 @@ def run_generate(
     if not 0 < args.top_p <= 1:
         raise InputError.of("--top-p", args.top_p, "above 0, up to 1")
     if not 0 <= args.top_k < 2**32:
-        raise InputError.of("--top-k", args.top_k, "0 (all) or more")
+        raise InputError.of("--top-k", args.top_k, "0 (all) to 2^32 - 1")
+
+
+def check_score(args: argparse.Namespace) -> None:
+    """Raises: InputError: a value is out of its range."""
+    for field, least in (("window", 2), ("max_tokens", 1), ("chunk", 1)):
+        value = getattr(args, field)
+        if value is not None and value < least:
+            raise InputError.of(f"--{field.replace('_', '-')}", value, f">= {least}")
+
+
+def run_generate(
+    ue: Ue, args: argparse.Namespace, on_text: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """Generates from `args.prompt`; `on_text` gets the prompt and then the text as it comes.
+
+    Raises:
+        AirSplitError: bad input, or a peer refused or is gone.
+    """
+    check_generate(args)
     prompt_ids = ue.tokenizer.encode(args.prompt)
     if len(prompt_ids) >= ue.max_context:
         raise InputError.of(
@@ -99,6 +112,8 @@ def run_generate(
         first = started
         tokens: list[Token] = []
         emit = TextStream(ue, on_text)
+        if on_text:
+            on_text(args.prompt)
         for token in generate(
             session, prompt_ids, args.max_new_tokens, stop_ids=stop, steering=ue.steering
         ):
@@ -134,11 +149,8 @@ def run_score(
     Raises:
         AirSplitError: bad input, or a peer refused or is gone.
     """
-    for field, least in (("max_tokens", 1), ("chunk", 1)):
-        value = getattr(args, field)
-        if value is not None and value < least:
-            raise InputError.of(f"--{field.replace('_', '-')}", value, f">= {least}")
-    if not 2 <= args.window <= ue.max_context:
+    check_score(args)
+    if args.window > ue.max_context:
         raise InputError.of("--window", args.window, f"2-{ue.max_context} tokens")
     token_ids = ue.tokenizer.encode(load_text(args.dataset), add_special_tokens=False)
     bos = ue.tokenizer.bos_token_id

@@ -37,7 +37,7 @@ class Ue:
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         schedule = config.switch_schedule
-        inner: Stay = Schedule.parse("--switch-schedule", schedule) if schedule else Stay()
+        inner = Stay() if schedule is None else Schedule.parse("--switch-schedule", schedule)
         checkpoint = Checkpoint(locate(config.model))
         layers = int(checkpoint.config.num_hidden_layers)
         held = LayerRange.parse("--layers", config.layers, layers)
