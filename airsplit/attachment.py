@@ -7,6 +7,7 @@ dropped), a lost controller is tried again, and meanwhile the last committed spl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -48,6 +49,7 @@ class ControllerAttachment:
         self._sessions: dict[str, controller_pb2.SessionStarted] = {}
         self._waiting: deque[controller_pb2.AttachRequest] = deque(maxlen=MAX_WAITING)
         self._wake = asyncio.Event()
+        self._taken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._current: object = None
 
@@ -64,13 +66,14 @@ class ControllerAttachment:
         elif kind == "committed" and message.committed.session_id in self._sessions:
             self._sessions[message.committed.session_id].split = message.committed.split_to
         self._waiting.append(message)
+        self._taken.clear()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    @property
-    def waiting(self) -> bool:
-        """Whether an attached controller has not taken all messages yet."""
-        return self.attached and bool(self._waiting)
+    async def drained(self) -> None:
+        """Returns when an attached controller has taken all messages; at once without one."""
+        if self.attached:
+            await self._taken.wait()
 
     async def run(self) -> None:
         """Attaches, and again after a failure, until cancelled."""
@@ -111,6 +114,7 @@ class ControllerAttachment:
                 yield self._waiting.popleft()
             self._wake.clear()
             if not self._waiting:
+                self._taken.set()
                 await self._wake.wait()
             # gRPC leaves the iterator of a failed call waiting: it must not take the next one's.
             if self._current is not stream:
@@ -144,8 +148,7 @@ class AttachmentThread:
         running = asyncio.create_task(self.attachment.run())
         started.set()
         await self._stopping.wait()
-        deadline = self._loop.time() + self._grace_s
-        while self.attachment.waiting and self._loop.time() < deadline:
-            await asyncio.sleep(0.01)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.attachment.drained(), self._grace_s)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -21,7 +21,7 @@ from safetensors import safe_open
 from transformers import AutoConfig
 
 from airsplit.errors import InputError, UnsupportedModelError
-from airsplit.families import Config, family_of, text_config
+from airsplit.families import UNQUANTIZED, Config, family_of, text_config
 
 EMBEDDED = "airsplit-tiny"
 """Name of the embedded model: what `--model` is by default."""
@@ -72,11 +72,14 @@ class Checkpoint:
         if not (self.path / "config.json").is_file():
             raise InputError(f"--model: {self.path} has no config.json")
         try:
-            config = text_config(AutoConfig.from_pretrained(self.path))
+            whole = AutoConfig.from_pretrained(self.path)
         except (OSError, ValueError, KeyError) as error:
             why = str(error).strip().splitlines()[0]
             raise UnsupportedModelError(f"model: {self.path}: {why}") from error
+        config = text_config(whole)
         family_of(config)
+        if getattr(whole, "quantization_config", None):
+            raise UnsupportedModelError(f"model: {self.path}: quantized; {UNQUANTIZED}")
         return config
 
     @cached_property

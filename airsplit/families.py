@@ -53,6 +53,8 @@ class Family:
     """Full and sliding layers have rotary embeddings of their own."""
 
 
+UNQUANTIZED = "quantized checkpoints are not supported; supported: fp32, fp16, bf16"
+
 FAMILIES: dict[str, Family] = {
     "cohere": Family(logits=_multiplied),
     "cohere2": Family(logits=_multiplied),
@@ -90,9 +92,7 @@ def family_of(config: Config) -> Family:
             f"supported: {', '.join(sorted(FAMILIES))}"
         )
     if getattr(config, "quantization_config", None):
-        raise UnsupportedModelError(
-            "model: quantized checkpoints are not supported; supported: fp32, fp16, bf16"
-        )
+        raise UnsupportedModelError(f"model: quantized; {UNQUANTIZED}")
     if getattr(config, "use_bidirectional_attention", False):
         raise UnsupportedModelError("model: bidirectional attention cannot be split")
     return family

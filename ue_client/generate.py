@@ -9,7 +9,7 @@ from airsplit.errors import FrameError, InputError
 from airsplit.frames import Task
 from airsplit.telemetry import TokenTrace
 from ue_client.session import Answer, Switch, UeSession
-from ue_client.steering import Stay, Steering, move
+from ue_client.steering import Stay, Steering, move, refusal
 
 PREFILL_CHUNK_TOKENS = 128
 """Tokens of a prefill frame: long enough to compute well, short enough to overlap with the link."""
@@ -52,7 +52,8 @@ def generate(
         move(session, steering, index)
         last = (len(pending) - 1) // chunk * chunk
         switch = prefill(session, pending[:last], chunk, steering)
-        answer = session.step(pending[last:], Task.TASK_SAMPLE)
+        refused = refusal(session, steering)
+        answer = session.step(pending[last:], Task.TASK_SAMPLE, on_refused=refused)
         steering.answered(session, answer)
         token = _token(index, answer, switch or answer.switch)
         yield token
@@ -69,7 +70,8 @@ def prefill(
     for start in range(0, len(token_ids), chunk):
         piece = token_ids[start : start + chunk]
         if session.uncommitted:
-            answers.append(session.step(piece, Task.TASK_PREFILL))
+            refused = refusal(session, steering)
+            answers.append(session.step(piece, Task.TASK_PREFILL, on_refused=refused))
             continue
         if session.in_flight >= session.credits:
             answers.append(session.collect())

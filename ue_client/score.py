@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from airsplit.frames import Task
 from ue_client.session import Answer, UeSession
-from ue_client.steering import Stay, Steering, move
+from ue_client.steering import Stay, Steering, move, refusal
 
 SCORE_CHUNK_TOKENS = 128
 """Tokens of a scoring frame: the split can move between two of them."""
@@ -41,7 +41,8 @@ def score(
                 move(session, steering, index)
             index += 1
             if session.uncommitted:
-                answer = session.step(piece, Task.TASK_SCORE, targets)
+                refused = refusal(session, steering)
+                answer = session.step(piece, Task.TASK_SCORE, targets, on_refused=refused)
                 steering.answered(session, answer)
                 yield answer
                 continue

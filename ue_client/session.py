@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -172,17 +172,29 @@ class UeSession:
         self._edge_valid.clear()
 
     def step(
-        self, token_ids: Sequence[int], task: edge_pb2.Task, targets: Sequence[int] = ()
+        self,
+        token_ids: Sequence[int],
+        task: edge_pb2.Task,
+        targets: Sequence[int] = (),
+        *,
+        on_refused: Callable[[int, str], None] | None = None,
     ) -> Answer:
-        """One frame there and back. If the edge refuses a new split, the old one carries it."""
+        """One frame there and back. If the edge refuses a new split, the old one carries it.
+
+        Args:
+            on_refused: is told the refused split and why.
+        """
         self._require_idle()
         self.submit(token_ids, task, targets)
         try:
             return self.collect()
-        except errors.StaleCacheError:
-            if self.split_version == self._committed[0]:
+        except errors.StaleCacheError as error:
+            if not self.uncommitted:
                 raise
+            refused = self.split
             self._roll_back()
+            if on_refused is not None:
+                on_refused(refused, str(error))
         self.submit(token_ids, task, targets)
         return self.collect()
 
@@ -278,13 +290,15 @@ class UeSession:
         started = time.monotonic_ns()
         plan = self.plan(split)
         moved = self._pull(plan) if plan.direction is Direction.PULL else self._push(plan)
+        superseded = self._switch  # decided but never committed: its rows travelled all the same
         self._switch = Switch(
             split_from=self._committed[1],
             split_to=split,
             window=self.window,
             position=self.position,
-            bytes=moved,
-            gap_ms=(time.monotonic_ns() - started) / 1e6,
+            bytes=moved + (superseded.bytes if superseded else 0),
+            gap_ms=(time.monotonic_ns() - started) / 1e6
+            + (superseded.gap_ms if superseded else 0.0),
         )
         for layer in plan.layers:
             self._edge_valid[layer] = self.position
@@ -335,6 +349,7 @@ class UeSession:
     def _roll_back(self) -> None:
         """The refused split never was: what both ends last agreed on is in force."""
         self.split_version, self.split = self._committed
+        self._switch = None
         self._edge_valid.clear()
 
     def _require_idle(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from airsplit.errors import InputError, StaleCacheError
@@ -62,6 +62,11 @@ class Schedule(Stay):
 
 def _is_count(text: str) -> bool:
     return text.isdecimal() and len(text) <= 9
+
+
+def refusal(session: UeSession, steering: Steering) -> Callable[[int, str], None]:
+    """Tells `steering` that the edge refused a frame with a new split."""
+    return lambda split, reason: steering.rejected(session, split, reason)
 
 
 def move(session: UeSession, steering: Steering, index: int) -> None:

@@ -1,0 +1,242 @@
+"""Named errors over a real wire, addresses, ports, health and reflection."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from airsplit import errors
+from airsplit.rpc import (
+    Service,
+    connect,
+    connect_aio,
+    parse_address,
+    start_server,
+    translate,
+    wait_ready,
+)
+from airsplit.v1 import controller_pb2, controller_pb2_grpc, edge_pb2, edge_pb2_grpc
+from tests.serving import serving
+
+
+def all_errors() -> list[type[errors.AirSplitError]]:
+    found: list[type[errors.AirSplitError]] = []
+    pending: list[type[errors.AirSplitError]] = [errors.AirSplitError]
+    while pending:
+        found.append(pending.pop())
+        pending.extend(found[-1].__subclasses__())
+    return sorted((e for e in found if e.__module__ == errors.__name__), key=lambda e: e.__name__)
+
+
+DETAIL = "field: 'ü' is not allowed; allowed: 1-3"
+
+
+class Refusing(edge_pb2_grpc.EdgeServicer):
+    """Fails every call with the error that the caller names."""
+
+    async def Infer(  # noqa: N802
+        self, requests: AsyncIterator[edge_pb2.InferRequest], context: Any
+    ) -> AsyncIterator[edge_pb2.InferResponse]:
+        async for request in requests:
+            yield edge_pb2.InferResponse(opened=edge_pb2.SessionOpened())
+            raise errors.by_name(request.open.session_id)(DETAIL)
+
+    async def PushCache(  # noqa: N802
+        self, requests: AsyncIterator[edge_pb2.CacheRows], context: Any
+    ) -> edge_pb2.PushCacheResponse:
+        async for rows in requests:
+            raise errors.by_name(rows.session_id)(DETAIL)
+        raise ValueError("an error that has no name here")
+
+    async def PullCache(  # noqa: N802
+        self, request: edge_pb2.PullCacheRequest, context: Any
+    ) -> AsyncIterator[edge_pb2.CacheRows]:
+        yield edge_pb2.CacheRows(layer=1)
+        raise errors.by_name(request.session_id)(DETAIL)
+
+
+class RefusingController(controller_pb2_grpc.ControllerServicer):
+    async def GetSplit(  # noqa: N802
+        self, request: controller_pb2.GetSplitRequest, context: Any
+    ) -> controller_pb2.SplitStatus:
+        if request.session_id == "slow":
+            await asyncio.sleep(5)
+        raise errors.by_name(request.session_id)(DETAIL)
+
+
+def register(server: grpc.aio.Server) -> list[str]:
+    edge_pb2_grpc.add_EdgeServicer_to_server(Refusing(), server)
+    controller_pb2_grpc.add_ControllerServicer_to_server(RefusingController(), server)
+    return ["airsplit.v1.Edge", "airsplit.v1.Controller"]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with serving(register) as bound:
+        yield bound
+
+
+@pytest.fixture(scope="module")
+def channel(address: str) -> Iterator[grpc.Channel]:
+    with connect(address) as open_channel:
+        yield open_channel
+
+
+def unary(channel: grpc.Channel, name: str) -> None:
+    request = controller_pb2.GetSplitRequest(session_id=name)
+    controller_pb2_grpc.ControllerStub(channel).GetSplit(request, timeout=5)
+
+
+def both_streaming(channel: grpc.Channel, name: str) -> None:
+    request = edge_pb2.InferRequest(open=edge_pb2.OpenSession(session_id=name))
+    answers = edge_pb2_grpc.EdgeStub(channel).Infer(iter([request]), timeout=5)
+    assert next(answers).HasField("opened"), "what was said before the error arrives"
+    next(answers)
+
+
+def request_streaming(channel: grpc.Channel, name: str) -> None:
+    rows = iter([edge_pb2.CacheRows(session_id=name)])
+    edge_pb2_grpc.EdgeStub(channel).PushCache(rows, timeout=5)
+
+
+def response_streaming(channel: grpc.Channel, name: str) -> None:
+    request = edge_pb2.PullCacheRequest(session_id=name)
+    answers = edge_pb2_grpc.EdgeStub(channel).PullCache(request, timeout=5)
+    assert next(answers).layer == 1
+    next(answers)
+
+
+@pytest.mark.parametrize(
+    "call", [unary, both_streaming, request_streaming, response_streaming], ids=lambda f: f.__name__
+)
+@pytest.mark.parametrize("error", all_errors(), ids=lambda e: e.__name__)
+def test_a_named_error_arrives_as_itself(
+    channel: grpc.Channel,
+    call: Callable[[grpc.Channel, str], None],
+    error: type[errors.AirSplitError],
+) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        call(channel, error.__name__)
+    assert raised.value.code().name == error.code
+    again = translate(raised.value, "edge server", "here:1")
+    assert type(again) is error
+    assert str(again) == DETAIL
+
+
+def test_a_named_error_arrives_at_an_asyncio_caller_too(address: str) -> None:
+    async def ask() -> errors.AirSplitError:
+        async with connect_aio(address) as channel:
+            request = controller_pb2.GetSplitRequest(session_id="KvBudgetError")
+            try:
+                await controller_pb2_grpc.ControllerStub(channel).GetSplit(request, timeout=5)
+            except grpc.aio.AioRpcError as error:
+                return translate(error, "controller", address)
+        raise AssertionError("no error")
+
+    error = asyncio.run(ask())
+    assert (type(error), str(error)) == (errors.KvBudgetError, DETAIL)
+
+
+def test_an_error_without_a_name_keeps_the_peer_and_the_status(channel: grpc.Channel) -> None:
+    stub = edge_pb2_grpc.EdgeStub(channel)
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.DescribeEdge(edge_pb2.DescribeEdgeRequest(), timeout=5)
+    error = translate(raised.value, "edge server", "here:1")
+    assert type(error) is errors.RemoteError
+    assert str(error).startswith("edge server at here:1: UNIMPLEMENTED")
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.PushCache(iter([]), timeout=5)
+    assert type(translate(raised.value, "edge server", "here:1")) is errors.RemoteError
+
+
+def test_a_name_that_is_not_ours_is_a_remote_error() -> None:
+    assert errors.by_name("SystemExit") is errors.RemoteError
+    assert errors.by_name("") is errors.RemoteError
+    assert all(errors.by_name(e.__name__) is e for e in all_errors())
+
+
+def test_a_late_answer_names_the_peer(channel: grpc.Channel) -> None:
+    request = controller_pb2.GetSplitRequest(session_id="slow")
+    with pytest.raises(grpc.RpcError) as raised:
+        controller_pb2_grpc.ControllerStub(channel).GetSplit(request, timeout=0.05)
+    error = translate(raised.value, "controller", "here:1")
+    assert type(error) is errors.PeerTimeoutError
+    assert str(error) == "controller at here:1 did not answer: deadline exceeded"
+
+
+@pytest.fixture
+def taken() -> Iterator[str]:
+    """An address at which somebody else listens, who speaks no gRPC."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield f"127.0.0.1:{other.getsockname()[1]}"
+
+
+def test_nobody_there(taken: str) -> None:
+    says = f"edge server at {taken} is unavailable: no connection within 0.1 s"
+    with connect(taken) as channel, pytest.raises(errors.PeerUnavailableError, match=says):
+        wait_ready(channel, "edge server", taken, 0.1)
+
+
+def test_a_port_in_use_is_one_line(taken: str) -> None:
+    with pytest.raises(errors.InputError) as raised:
+        asyncio.run(start_server(Service("test", register), taken))
+    assert str(raised.value) == f"--listen: {taken} cannot be bound: Address already in use"
+
+
+def test_a_port_of_another_grpc_server_is_in_use(address: str) -> None:
+    with pytest.raises(errors.InputError, match="Address already in use"):
+        asyncio.run(start_server(Service("test", register), address))
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
+def test_a_host_that_is_not_ours(host: str) -> None:
+    with pytest.raises(errors.InputError, match=f"--listen: {host}:5 cannot be bound: "):
+        asyncio.run(start_server(Service("test", register), f"{host}:5"))
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [("127.0.0.1:0", "127.0.0.1", 0), ("edge:65535", "edge", 65535), ("[::1]:80", "[::1]", 80)],
+)
+def test_addresses(text: str, host: str, port: int) -> None:
+    assert parse_address("--edge", text) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":", "host", "host:", ":80", "host:65536", "host:-1", "h:8x", "h:²", "h:" + "9" * 5000],
+)
+def test_no_addresses(text: str) -> None:
+    with pytest.raises(errors.InputError, match=r"--edge: .* is not allowed; allowed: HOST:PORT"):
+        parse_address("--edge", text)
+
+
+def test_health_is_serving_for_the_whole_and_each_service(channel: grpc.Channel) -> None:
+    health = health_pb2_grpc.HealthStub(channel)
+    for name in ("", "airsplit.v1.Edge", "airsplit.v1.Controller"):
+        answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    with pytest.raises(grpc.RpcError) as raised:
+        health.Check(health_pb2.HealthCheckRequest(service="airsplit.v1.Channel"), timeout=5)
+    assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_reflection_lists_the_services(channel: grpc.Channel) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    answer = next(stub.ServerReflectionInfo(iter([request]), timeout=5))
+    assert {service.name for service in answer.list_services_response.service} == {
+        "airsplit.v1.Edge",
+        "airsplit.v1.Controller",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
