@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 import numpy as np
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from airsplit.frames import Frame
 from airsplit.v1 import channel_pb2, edge_pb2
@@ -105,6 +107,31 @@ def channel_dict(report: channel_pb2.ChannelReport) -> dict[str, Any]:
         "truth": {k: _finite(getattr(truth, k)) for k in ("sigma", "mean_gain", "loss", "snr_db")},
         "transmissions": report.transmissions,
     }
+
+
+def plain(message: Message) -> dict[str, Any]:
+    """Any message as JSON has it: numbers as numbers, enumerations by their short lower-case name,
+    NaN as None, infinity as "inf", absent optional fields left out."""
+    fields: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        if field.has_presence and not message.HasField(field.name):
+            continue
+        value = getattr(message, field.name)
+        convert = _converter(field)
+        fields[field.name] = [convert(v) for v in value] if field.is_repeated else convert(value)
+    return fields
+
+
+def _converter(field: Any) -> Callable[[Any], Any]:
+    if field.message_type is not None:
+        return plain
+    if field.enum_type is not None:
+        enum = field.enum_type
+        words = "".join(f"_{c}" if c.isupper() else c for c in enum.name).upper().lstrip("_")
+        return lambda number: enum.values_by_number[number].name.removeprefix(f"{words}_").lower()
+    if field.cpp_type in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT):
+        return _finite
+    return lambda value: value
 
 
 def _finite(value: float) -> float | str | None:

@@ -6,8 +6,8 @@ import argparse
 import json
 
 import grpc
-from google.protobuf.json_format import MessageToDict
 
+from airsplit.telemetry import plain
 from airsplit.v1 import channel_pb2, channel_pb2_grpc
 from channel_emulator.config import parse_assignments
 from channel_emulator.wire import changes_to_proto, from_proto
@@ -58,10 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     state = ask("--channel", "channel emulator", args.channel, call)
     if args.json:
-        fields = MessageToDict(
-            state, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
-        print(json.dumps(fields))
+        print(json.dumps(plain(state), allow_nan=False))
         return 0
     print(f"version {state.config_version}, {state.sessions} sessions, {state.frames} frames")
     for key, value in from_proto(state.config).to_dict().items():

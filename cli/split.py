@@ -6,11 +6,11 @@ import argparse
 import json
 
 import grpc
-from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.table import Table
 
 from airsplit.errors import InputError
+from airsplit.telemetry import plain
 from airsplit.v1 import controller_pb2, controller_pb2_grpc
 from cli.operator import DEADLINE_S, ask
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     status = ask("--controller", "controller", args.controller, call)
     if args.json:
-        print(json.dumps(MessageToDict(status, preserving_proto_field_name=True)))
+        print(json.dumps(plain(status), allow_nan=False))
         return 0
     table = Table(title=f"policy {status.policy}")
     for column in ("session", "UE", "split", "target", "range", "switches", "held by", "sigma"):

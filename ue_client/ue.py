@@ -7,13 +7,13 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from google.protobuf.json_format import MessageToDict
 from transformers import PreTrainedTokenizerBase
 
 from airsplit.checkpoint import Checkpoint, locate
 from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange, splits_of
 from airsplit.partition import ModelPartition, parse_device
+from airsplit.telemetry import plain
 from airsplit.tensor_codec import parse_dtype
 from airsplit.text import load_tokenizer
 from ue_client.config import AUTO, UeConfig
@@ -104,9 +104,7 @@ class Ue:
         if state is None:
             return None
         state.ClearField("links")
-        return MessageToDict(
-            state, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
+        return plain(state)
 
     def __enter__(self) -> Ue:
         return self
