@@ -32,7 +32,11 @@ PILOTS = 8
 """Unit pilots in a block."""
 
 FRAMES = 64
-"""Recent frames that an estimate is made of."""
+"""Recent frames that estimates of h and of loss are made of: they need many draws."""
+
+NOISE_FRAMES = 8
+"""Recent frames that the estimates of σ and SNR are made of. One frame has BLOCKS (PILOTS - 1) = 112 degrees
+of freedom, so eight give it to 2.4 % (1/√(2·896)) and follow a change of the channel at once."""
 
 _SURE = 3.0
 """Standard errors by which a moment has to stand out to be believed."""
@@ -100,17 +104,18 @@ class Estimator:
 
     def _estimate(self) -> channel_pb2.ChannelEstimate:
         frames = min(self._count, FRAMES)
-        sums = self._rows[:frames].sum(axis=0)
-        mean_gain, mean_gain_squared, within, variance = sums[:4] / frames
-        inverse_gain, heard, received, arrived, sent = sums[4:]
-        noise = variance * inverse_gain / heard if heard else math.nan
+        mean_gain, mean_gain_squared, within = self._rows[:frames, :3].sum(axis=0) / frames
+        all_arrived, all_sent = self._rows[:frames, 7:].sum(axis=0)
+        newest = np.arange(self._count - min(frames, NOISE_FRAMES), self._count) % FRAMES
+        variance, inverse_gain, heard, received, arrived, _ = self._rows[newest, 3:].sum(axis=0)
+        noise = variance / len(newest) * inverse_gain / heard if heard else math.nan
         power = received / arrived - noise if arrived else math.nan
         omega, m = _moments(mean_gain, mean_gain_squared, within / PILOTS, frames * BLOCKS)
         return channel_pb2.ChannelEstimate(
             sigma=math.sqrt(noise),
             m=m,
             omega=omega,
-            loss=1 - arrived / sent,
+            loss=1 - all_arrived / all_sent,
             snr_db=ratio_db(power, noise) if power > 0 else math.nan,
         )
 
