@@ -7,7 +7,6 @@ dropped), a lost controller is tried again, and meanwhile the last committed spl
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 from collections import deque
@@ -49,7 +48,7 @@ class ControllerAttachment:
         self._sessions: dict[str, controller_pb2.SessionStarted] = {}
         self._waiting: deque[controller_pb2.AttachRequest] = deque(maxlen=MAX_WAITING)
         self._wake = asyncio.Event()
-        self._taken = asyncio.Event()
+        self._finishing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._current: object = None
 
@@ -66,17 +65,16 @@ class ControllerAttachment:
         elif kind == "committed" and message.committed.session_id in self._sessions:
             self._sessions[message.committed.session_id].split = message.committed.split_to
         self._waiting.append(message)
-        self._taken.clear()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    async def drained(self) -> None:
-        """Returns when an attached controller has taken all messages; at once without one."""
-        if self.attached:
-            await self._taken.wait()
+    def finish(self) -> None:
+        """Ends the attachment in order: what waits is sent, then `run` returns. On the loop."""
+        self._finishing = True
+        self._wake.set()
 
     async def run(self) -> None:
-        """Attaches, and again after a failure, until cancelled."""
+        """Attaches, and again after a failure, until it is finished or cancelled."""
         self._loop = asyncio.get_running_loop()
         attempt = 0
         async with connect_aio(self.address) as channel:
@@ -86,9 +84,14 @@ class ControllerAttachment:
                     async for response in stub.Attach(self._requests()):
                         attempt = 0
                         self._receive(response)
+                    if self._finishing:
+                        return
                     why = "the stream ended"
                 except grpc.aio.AioRpcError as error:
                     why = str(translate(error, "controller", self.address))
+                except Exception as error:  # a bug here must not end the control path for good
+                    log.exception("the attachment failed")
+                    why = repr(error)
                 if self.attached or attempt == 0:
                     log.warning("controller at %s is gone, the split holds: %s", self.address, why)
                 self.attached = False
@@ -113,8 +116,9 @@ class ControllerAttachment:
             while self._waiting:
                 yield self._waiting.popleft()
             self._wake.clear()
+            if self._finishing:
+                return
             if not self._waiting:
-                self._taken.set()
                 await self._wake.wait()
             # gRPC leaves the iterator of a failed call waiting: it must not take the next one's.
             if self._current is not stream:
@@ -148,7 +152,8 @@ class AttachmentThread:
         running = asyncio.create_task(self.attachment.run())
         started.set()
         await self._stopping.wait()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.attachment.drained(), self._grace_s)
+        if self.attachment.attached:
+            self.attachment.finish()
+            await asyncio.wait([running], timeout=self._grace_s)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

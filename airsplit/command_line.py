@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -18,12 +19,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def report_errors(program: str, run: Callable[[], int]) -> int:
-    """Runs a program's body; an `AirSplitError` becomes one line and exit code 2, Ctrl-C 130."""
+    """Runs a program's body; an `AirSplitError` becomes one line and exit code 2. Ctrl-C is 130 and
+    a closed output 141, as shells have it."""
     try:
         return run()
     except AirSplitError as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return 130

@@ -90,6 +90,12 @@ class StaleCacheError(AirSplitError):
     code = "FAILED_PRECONDITION"
 
 
+class NumericalError(AirSplitError):
+    """The computation left the range of its dtype: a result is not finite."""
+
+    code = "OUT_OF_RANGE"
+
+
 class UnknownSessionError(AirSplitError):
     """No such session."""
 

@@ -117,8 +117,6 @@ def max_positions_of(config: Config) -> int:
     per_type = all(isinstance(value, dict) for value in parameters.values())
     limit = int(config.max_position_embeddings)
     for rope in parameters.values() if per_type else (parameters,):
-        if rope.get("rope_type") == "dynamic":
-            limit = min(limit, int(config.max_position_embeddings))
         if rope.get("rope_type") == "longrope":
             limit = min(limit, int(rope["original_max_position_embeddings"]))
     return limit

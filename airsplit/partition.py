@@ -16,7 +16,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from airsplit.checkpoint import Checkpoint
-from airsplit.errors import InputError, UnsupportedModelError
+from airsplit.errors import InputError, KvBudgetError, UnsupportedModelError
 from airsplit.families import family_of, max_positions_of, windows_of
 from airsplit.kv_cache import KvCache, KvShape
 from airsplit.layer_range import LayerRange
@@ -129,10 +129,14 @@ class ModelPartition:
 
         Raises:
             InputError: the model cannot be split exactly at that length.
+            KvBudgetError: the device has no memory for it.
         """
         if not 1 <= max_context <= self.facts.max_positions:
             raise InputError.of("max_context", max_context, f"1-{self.facts.max_positions}")
-        return KvCache(self.kv_shape, self.held, max_context, self.device)
+        try:
+            return KvCache(self.kv_shape, self.held, max_context, self.device)
+        except torch.OutOfMemoryError as error:
+            raise KvBudgetError(f"K/V: no memory left on {self.device}") from error
 
     @torch.inference_mode()
     def embed(self, token_ids: torch.Tensor) -> torch.Tensor:

@@ -51,6 +51,9 @@ class TokenTrace:
     transport_ms: float
     """The rest: gRPC, sockets, the emulator's processing, scheduling."""
 
+    proxy_ms: float
+    """Of `transport_ms`: the emulator's own processing."""
+
     uplink_bytes: int
     channel: dict[str, Any] | None
     """What the frame met on the radio; None without an emulator."""
@@ -92,6 +95,7 @@ def trace_of(
         edge_ms=_ms(compute),
         downlink_ms=_ms(downlink),
         transport_ms=_ms(max(0, round_trip_ns - uplink - queue - compute - downlink)),
+        proxy_ms=_ms(up.proxy_ns + down.proxy_ns),
         uplink_bytes=up.payload_bytes or len(frame.payload),
         channel=channel_dict(up) if result.HasField("uplink") else None,
     )
@@ -128,7 +132,10 @@ def _converter(field: Any) -> Callable[[Any], Any]:
     if field.enum_type is not None:
         enum = field.enum_type
         words = "".join(f"_{c}" if c.isupper() else c for c in enum.name).upper().lstrip("_")
-        return lambda number: enum.values_by_number[number].name.removeprefix(f"{words}_").lower()
+        names = {
+            n: v.name.removeprefix(f"{words}_").lower() for n, v in enum.values_by_number.items()
+        }
+        return lambda number: names.get(number, number)  # proto3 enumerations are open
     if field.cpp_type in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT):
         return _finite
     return lambda value: value

@@ -173,14 +173,14 @@ class EdgeProcess:
     async def stop(self) -> None:
         if self._attachment is not None:
             self._attachment.cancel()
-        self.servicer.engine.stop()
+            await asyncio.gather(self._attachment, return_exceptions=True)
+        await asyncio.to_thread(self.servicer.engine.stop)
 
     def _prepare(self, decision: controller_pb2.SplitDecision) -> None:
-        """For the edge a decision means prepare: the UE's stamped frame commits."""
-        session = self.servicer.sessions.find(decision.session_id)
-        if session is not None:
-            session.prepared_split = decision.split
-            log.info("session %s: split %d is to come", session.id[:8], decision.split)
+        """For the edge a decision means prepare, and the UE's stamped frame commits. K/V of all
+        held layers is reserved when a session opens, so stop and copy leaves nothing to do."""
+        if self.servicer.sessions.find(decision.session_id) is not None:
+            log.info("session %s: split %d is to come", decision.session_id, decision.split)
 
 
 def run(args: argparse.Namespace) -> int:

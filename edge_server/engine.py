@@ -16,9 +16,9 @@ T = TypeVar("T")
 class Priority(IntEnum):
     """Decode frames go before prefill chunks: one waiting user's token before another's prompt."""
 
-    DECODE = 0
-    PREFILL = 1
-    STOP = 2
+    STOP = 0
+    DECODE = 1
+    PREFILL = 2
 
 
 class Engine:
@@ -47,14 +47,17 @@ class Engine:
         self._jobs.put((priority, next(self._arrival), work))
         return await future
 
-    def stop(self) -> None:
-        """Ends the thread after the jobs that are waiting."""
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Ends the thread after the job that runs; jobs that wait are dropped.
+
+        Blocks for at most `timeout_s`: not for an event loop's thread.
+        """
 
         def last() -> None:
             self._stopping = True
 
         self._jobs.put((Priority.STOP, next(self._arrival), last))
-        self._thread.join()
+        self._thread.join(timeout_s)
 
     def _work(self) -> None:
         while not self._stopping:

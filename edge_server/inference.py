@@ -78,6 +78,7 @@ def _sample(
     result: edge_pb2.InferenceResult,
 ) -> None:
     logits = partition.logits(hidden[:, -1:])[0]
+    _require_finite("logits", logits)
     result.token_id = sample(logits, session.sampling, frame.end)
     if session.return_logits:
         result.logits = encode(logits)
@@ -90,7 +91,9 @@ def _score(
     hidden: torch.Tensor,
     result: edge_pb2.InferenceResult,
 ) -> None:
-    result.nll.extend(partition.nll(hidden, torch.tensor(frame.targets)).tolist())
+    nll = partition.nll(hidden, torch.tensor(frame.targets))
+    _require_finite("nll", nll)
+    result.nll.extend(nll.tolist())
     if session.return_logits:
         logits = encode(partition.logits(hidden))
         if len(logits) > MAX_CHUNK_BYTES:
@@ -98,6 +101,11 @@ def _score(
                 f"logits: {len(logits)} bytes; allowed: {MAX_CHUNK_BYTES} (send smaller frames)"
             )
         result.logits = logits
+
+
+def _require_finite(what: str, values: torch.Tensor) -> None:
+    if not torch.isfinite(values).all():
+        raise errors.NumericalError(f"{what}: not finite; what arrived is beyond the model's dtype")
 
 
 _OUTPUT = {Task.TASK_PREFILL: _nothing, Task.TASK_SAMPLE: _sample, Task.TASK_SCORE: _score}

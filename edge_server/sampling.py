@@ -30,7 +30,7 @@ class Sampling:
     @classmethod
     def from_proto(cls, message: edge_pb2.Sampling) -> Sampling:
         """Raises: InputError: a value is out of its range."""
-        return cls(message.temperature, message.top_p or 1.0, message.top_k, message.seed)
+        return cls(message.temperature, message.top_p, message.top_k, message.seed)
 
 
 def sample(logits: torch.Tensor, sampling: Sampling, position: int) -> int:

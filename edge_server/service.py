@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import TypeVar
 
 from airsplit import errors
 from airsplit.cache_rows import export_rows, take_rows
@@ -18,6 +20,50 @@ from edge_server.config import EdgeConfig
 from edge_server.engine import Engine, Priority
 from edge_server.inference import infer
 from edge_server.sessions import EdgeSession, SessionTable
+
+log = logging.getLogger(__name__)
+
+M = TypeVar("M")
+
+
+class Inbox:
+    """Messages of one session that wait for the engine, each with its time of arrival.
+
+    A UE may have as many frames unanswered as it was granted credits.
+    """
+
+    def __init__(self, credits: int) -> None:
+        self._credits = credits
+        self._unanswered = 0
+        self._waiting: asyncio.Queue[
+            tuple[edge_pb2.InferRequest, int] | errors.AirSplitError | None
+        ] = asyncio.Queue()
+
+    def put(self, request: edge_pb2.InferRequest, arrived_ns: int) -> None:
+        """Raises: CreditError: no credit is left."""
+        if self._unanswered >= self._credits:
+            raise errors.CreditError(f"frames: more than {self._credits} unanswered (--credits)")
+        self._unanswered += 1
+        self._waiting.put_nowait((request, arrived_ns))
+
+    def end(self, error: errors.AirSplitError | None) -> None:
+        """Nothing more comes, in order or by an error."""
+        self._waiting.put_nowait(error)
+
+    async def next(self) -> tuple[edge_pb2.InferRequest, int] | None:
+        """The next message and its arrival; None at the end.
+
+        Raises:
+            AirSplitError: what ended the stream.
+        """
+        item = await self._waiting.get()
+        if isinstance(item, errors.AirSplitError):
+            raise item
+        return item
+
+    def answered(self) -> None:
+        """A message has its answer: the credit is free before the UE can know."""
+        self._unanswered -= 1
 
 
 class EdgeServicer(edge_pb2_grpc.EdgeServicer):
@@ -35,12 +81,20 @@ class EdgeServicer(edge_pb2_grpc.EdgeServicer):
         self, requests: AsyncIterator[edge_pb2.InferRequest], context: ServicerContext
     ) -> AsyncIterator[edge_pb2.InferResponse]:
         session = self.sessions.admit(await self._first(requests))
+        inbox = Inbox(self.config.credits)
+        reader = asyncio.create_task(self._read(requests, inbox))
         try:
             yield edge_pb2.InferResponse(opened=self._opened(session))
-            while (request := await self._next(requests)) is not None:
-                yield await self._answer(session, request, time.monotonic_ns())
+            while (arrival := await inbox.next()) is not None:
+                response = await self._answer(session, *arrival)
+                inbox.answered()
+                yield response
             session.protocol.close()
+        except (asyncio.CancelledError, GeneratorExit):
+            log.warning("UE %s at %s is gone", session.ue_id, context.peer())
+            raise
         finally:
+            reader.cancel()
             self.sessions.release(session)
 
     async def PushCache(
@@ -48,7 +102,7 @@ class EdgeServicer(edge_pb2_grpc.EdgeServicer):
     ) -> edge_pb2.PushCacheResponse:
         taken, layers = 0, set()
         session: EdgeSession | None = None
-        async for rows in requests:
+        while (rows := await self._next(requests)) is not None:
             session = self.sessions.get(rows.session_id)
             _check_rows(session, rows.window, rows.stop)
             taken += await self.engine.run(Priority.DECODE, partial(take_rows, session.cache, rows))
@@ -91,10 +145,17 @@ class EdgeServicer(edge_pb2_grpc.EdgeServicer):
             raise errors.TransitionError("the first message of a stream has to open a session")
         return request.open
 
-    async def _next(
-        self, requests: AsyncIterator[edge_pb2.InferRequest]
-    ) -> edge_pb2.InferRequest | None:
-        """The stream's next message; None at its end."""
+    async def _read(self, requests: AsyncIterator[edge_pb2.InferRequest], inbox: Inbox) -> None:
+        """Stamps messages as they arrive, so that waiting for the engine counts as waiting."""
+        try:
+            while (request := await self._next(requests)) is not None:
+                inbox.put(request, time.monotonic_ns())
+            inbox.end(None)
+        except errors.AirSplitError as error:
+            inbox.end(error)
+
+    async def _next(self, requests: AsyncIterator[M]) -> M | None:
+        """A stream's next message; None at its end."""
         try:
             async with asyncio.timeout(self.config.idle_timeout_s):
                 return await anext(requests, None)

@@ -26,8 +26,6 @@ class EdgeSession:
     sampling: Sampling
     return_logits: bool
     kv_bytes: int
-    prepared_split: int | None = None
-    """Decided by the controller, not committed yet."""
 
     @property
     def id(self) -> str:
@@ -102,7 +100,9 @@ class SessionTable:
             ue_id=request.ue_id,
             protocol=protocol,
             cache=self.partition.new_cache(request.max_context),
-            sampling=Sampling.from_proto(request.sampling),
+            sampling=Sampling.from_proto(request.sampling)
+            if request.HasField("sampling")
+            else Sampling(),
             return_logits=request.return_logits,
             kv_bytes=wanted,
         )

@@ -52,7 +52,7 @@ def request(edge: ModelPartition, number: int = 0, context: int = 10) -> edge_pb
 def test_an_admitted_session_has_what_it_asked_for(edge: ModelPartition) -> None:
     sessions = table(edge)
     wanted = request(edge)
-    wanted.sampling.temperature = 0.5
+    wanted.sampling.temperature, wanted.sampling.top_p = 0.5, 1.0
     session = sessions.admit(wanted)
     assert session.id == "0" * 32
     assert session.ue_id == "phone"

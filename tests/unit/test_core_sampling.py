@@ -143,5 +143,8 @@ def test_values_out_of_range(fields: dict[str, float], says: str) -> None:
         Sampling.from_proto(edge_pb2.Sampling(**fields))
 
 
-def test_a_message_without_values_is_greedy_over_everything() -> None:
-    assert Sampling.from_proto(edge_pb2.Sampling()) == Sampling(0.0, 1.0, 0, 0)
+def test_a_message_says_what_it_means() -> None:
+    message = edge_pb2.Sampling(temperature=0.5, top_p=0.9, top_k=3, seed=7)
+    assert Sampling.from_proto(message) == Sampling(0.5, 0.9, 3, 7)
+    with pytest.raises(InputError, match="top_p: 0.0"):
+        Sampling.from_proto(edge_pb2.Sampling(temperature=0.5))
