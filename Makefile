@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 TORCH := $(shell grep '^torch==' constraints.txt)
-# TORCH_INDEX_URL chooses torch's build, e.g. the CPU or a CUDA index of pytorch.org. Empty: pip's default index.
+# TORCH_INDEX_URL chooses torch's build: the index of PyTorch's CPU or CUDA wheels. Empty: pip's default index.
 TORCH_INDEX_URL ?=
 PYTHON_VERSION = $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 PYTHON_FITS = $(shell $(PYTHON) -c 'import sys; print("yes" * (sys.version_info >= (3, 11)))' 2>/dev/null)
@@ -37,6 +37,7 @@ proto: setup
 	$(BIN)/python scripts/generate_proto.py
 
 bench: setup
+	$(BIN)/python benchmarks/proxy.py --json
 	$(BIN)/python benchmarks/decode.py --json
 
 clean:

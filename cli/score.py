@@ -10,7 +10,7 @@ from collections import Counter
 from airsplit.perplexity import Perplexity
 from cli import local
 from ue_client.config import add_arguments as add_ue_arguments
-from ue_client.session import Answer
+from ue_client.records import Answer
 from ue_client.tasks import add_score_arguments, check_score, run_score
 
 EPILOG = """examples:

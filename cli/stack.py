@@ -143,13 +143,13 @@ def start_services(
     Raises:
         AirSplitError: one of them did not start, in its own words.
     """
-    edge = stack.launch("edge server", "edge_server", edge_arguments)
     attach: list[str] = []
     controller = None
     if controller_arguments is not None:
         controller = stack.launch("controller", "controller", controller_arguments)
         controller.wait_listening()
         attach = ["--controller", controller.address]
+    edge = stack.launch("edge server", "edge_server", [*edge_arguments, *attach])
     edge.wait_listening()
     emulator = stack.launch(
         "channel emulator",

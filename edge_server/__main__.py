@@ -16,6 +16,7 @@ from airsplit.attachment import ControllerAttachment
 from airsplit.checkpoint import EMBEDDED, Checkpoint, locate
 from airsplit.command_line import Parser, report_errors
 from airsplit.errors import InputError
+from airsplit.identity import identity_of
 from airsplit.layer_range import LayerRange
 from airsplit.partition import ModelPartition, parse_device
 from airsplit.rpc import Service, add_serving_arguments, parse_address, serve
@@ -23,7 +24,7 @@ from airsplit.tensor_codec import DTYPES, parse_dtype
 from airsplit.v1 import controller_pb2, edge_pb2, edge_pb2_grpc
 from edge_server.config import EdgeConfig
 from edge_server.service import EdgeServicer
-from edge_server.sessions import SessionTable, identity_of
+from edge_server.sessions import SessionTable
 
 log = logging.getLogger(__name__)
 

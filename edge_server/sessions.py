@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from airsplit import errors
-from airsplit.frames import SessionLimits, SessionProtocol
 from airsplit.kv_cache import KvCache
 from airsplit.layer_range import LayerRange, splits_of
 from airsplit.partition import ModelPartition
 from airsplit.rpc import MAX_CHUNK_BYTES
-from airsplit.tensor_codec import dtype_to_proto
+from airsplit.session_protocol import SessionLimits, SessionProtocol
 from airsplit.v1 import edge_pb2
 from edge_server.config import EdgeConfig
 from edge_server.sampling import Sampling
@@ -135,16 +134,3 @@ class SessionTable:
             raise errors.InputError.of(
                 "return_logits", True, "false, unless the edge runs with --allow-logits"
             )
-
-
-def identity_of(name: str, partition: ModelPartition) -> edge_pb2.ModelIdentity:
-    """What the other end has to match."""
-    facts = partition.facts
-    return edge_pb2.ModelIdentity(
-        name=name,
-        fingerprint=facts.fingerprint,
-        layers=facts.layers,
-        hidden_size=facts.hidden_size,
-        vocab_size=facts.vocab_size,
-        dtype=dtype_to_proto(partition.dtype),
-    )

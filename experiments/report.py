@@ -78,7 +78,8 @@ def statistics(name: str, rows: Iterable[Row]) -> Statistics:
     weighted = sum(row["split"] * row["scored_tokens"] for row in scored)
     latency = percentiles([row["total_ms"] for row in told])
     for stage in STAGES if told else ():
-        latency[stage] = float(np.median([row[f"{stage}_ms"] for row in told]))
+        of_stage = percentiles([row[f"{stage}_ms"] for row in told])
+        latency[stage], latency[f"{stage}_p95"] = of_stage["p50"], of_stage["p95"]
     return Statistics(
         name=name,
         mean_split=weighted / tokens if tokens else nan,
@@ -106,21 +107,21 @@ def _perplexity(scored: Iterable[Row], key: str) -> float:
 
 def table(parts: Sequence[Statistics]) -> list[list[str]]:
     """As text: a heading, then one line per quantity, one column per part."""
-    lines: list[tuple[str, str, Sequence[float]]] = [
+
+    def latency(label: str, p50: str, p95: str) -> tuple[str, str, list[str]]:
+        cells = [[s.latency_ms.get(key, nan) for key in (p50, p95)] for s in parts]
+        both = [" / ".join(_cell("{:.1f}", value) for value in pair) for pair in cells]
+        return label, "{}", both
+
+    lines: list[tuple[str, str, Sequence[float | str]]] = [
         ("mean split p", "{:.1f}", [s.mean_split for s in parts]),
         ("perplexity, split over the radio", "{:.2f}", [s.perplexity for s in parts]),
         ("perplexity, unsplit, same tokens", "{:.2f}", [s.unsplit_perplexity for s in parts]),
         ("difference, %", "{:+.1f}", [100 * s.excess for s in parts]),
         ("tokens scored", "{:,}", [s.scored_tokens for s in parts]),
         ("story tokens", "{:,}", [s.story_tokens for s in parts]),
-        *(
-            (label, "{:.1f}", [s.latency_ms.get(key, nan) for s in parts])
-            for key, label in (
-                ("p50", "ms per story token, p50"),
-                ("p95", "ms per story token, p95"),
-                *((stage, f"  {stage_name(stage)}, p50") for stage in STAGES),
-            )
-        ),
+        latency("ms per story token, p50 / p95", "p50", "p95"),
+        *(latency(f"  {stage_name(stage)}", stage, f"{stage}_p95") for stage in STAGES),
         ("uplink, MB", "{:.2f}", [s.uplink_bytes / 1e6 for s in parts]),
         ("switches", "{:,}", [s.switches for s in parts]),
         ("K/V handed over, MB", "{:.2f}", [s.handoff_bytes / 1e6 for s in parts]),
@@ -139,7 +140,9 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(values)) if values else nan
 
 
-def _cell(form: str, value: float) -> str:
+def _cell(form: str, value: float | str) -> str:
+    if isinstance(value, str):
+        return value
     return form.format(value) if isfinite(value) else "-"
 
 

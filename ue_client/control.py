@@ -3,11 +3,13 @@ are applied, and what came of them goes back."""
 
 from __future__ import annotations
 
+import threading
 import time
 
 from airsplit.attachment import AttachmentThread, ControllerAttachment
 from airsplit.v1 import controller_pb2, edge_pb2
-from ue_client.session import Answer, UeSession
+from ue_client.records import Answer
+from ue_client.session import UeSession
 from ue_client.steering import Stay, Steering
 
 
@@ -18,6 +20,7 @@ class ControllerSteering:
         hello = controller_pb2.Hello(role=controller_pb2.ROLE_UE, id=ue_id)
         self._ue_id = ue_id
         self._inner = inner or Stay()
+        self._lock = threading.Lock()
         self._decided: dict[str, controller_pb2.SplitDecision] = {}
         self._applied: dict[str, controller_pb2.SplitDecision] = {}
         self._reported: dict[str, float] = {}
@@ -26,16 +29,10 @@ class ControllerSteering:
 
     def begin(self, session: UeSession, *, pinned: bool) -> None:
         """Announces a session; `pinned` keeps the policy away from it, not the operator."""
-        identity = edge_pb2.ModelIdentity(
-            name=session.request.model,
-            fingerprint=session.partition.facts.fingerprint,
-            layers=session.partition.facts.layers,
-            hidden_size=session.partition.facts.hidden_size,
-        )
         started = controller_pb2.SessionStarted(
             session_id=session.id,
             ue_id=self._ue_id,
-            model=identity,
+            model=session.identity,
             splits=edge_pb2.Layers(start=session.splits.start, stop=session.splits.stop),
             split=session.split,
             pinned=pinned,
@@ -54,14 +51,17 @@ class ControllerSteering:
 
         It may be asked twice before one frame; a decision stands until it is applied or replaced.
         """
-        decision = self._decided.get(session.id)
+        with self._lock:
+            decision = self._decided.get(session.id)
         if decision is None or decision.controller_instance != self._attachment.instance:
             return self._inner.target(session, index)
+        self._applied[session.id] = decision
         if decision.split not in session.splits:
-            self._decided.pop(session.id, None)
             self.rejected(session, decision.split, f"allowed: {session.splits}")
             return None
-        self._applied[session.id] = decision
+        if decision.split == session.split and not session.uncommitted:
+            self._take(session, decision.split)  # there already: nothing to commit
+            return None
         return decision.split
 
     def answered(self, session: UeSession, answer: Answer) -> None:
@@ -117,10 +117,11 @@ class ControllerSteering:
         applied = self._applied.pop(session.id, None)
         if applied is None or applied.split != split:
             return controller_pb2.SplitDecision()
-        current = self._decided.get(session.id)
-        if current is not None and current.version == applied.version:
-            self._decided.pop(session.id, None)
+        with self._lock:  # a newer decision may come in meanwhile, and stays
+            if self._decided.get(session.id) is applied:
+                del self._decided[session.id]
         return applied
 
     def _decide(self, decision: controller_pb2.SplitDecision) -> None:
-        self._decided[decision.session_id] = decision
+        with self._lock:
+            self._decided[decision.session_id] = decision

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any, TextIO
@@ -20,8 +21,9 @@ from airsplit.errors import InputError
 from airsplit.perplexity import windows
 from airsplit.text import load_text
 from ue_client.generate import generate
+from ue_client.records import Answer
 from ue_client.score import score
-from ue_client.session import Answer, UeSession
+from ue_client.session import UeSession
 from ue_client.steering import Steering
 from ue_client.tasks import TextStream, stop_ids, switch_dict
 from ue_client.ue import Ue
@@ -115,35 +117,35 @@ def run_duet(ue: Ue, args: argparse.Namespace, file: TextIO | None = None) -> No
     before = signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     if args.stop_with_parent:
         watch_parent(stopping)
-    # Each session has channel draws of its own.
-    scoring = ue.open(args.window, stream=(ue.config.seed + 1) % 2**64)
-    telling = ue.open(
-        max(map(len, _prompts(ue))) + STORY_TOKENS,
-        temperature=args.temperature,
-        top_p=args.top_p,
-    )
     out = Events(file or sys.stdout)
-    frames = score(
-        scoring,
-        cycle(texts),
-        chunk_tokens=args.chunk,
-        steering=Recorder(ue.steering, out, SCORE, len(texts)),
-    )
-    tokens = tell(ue, telling, Recorder(ue.steering, out, STORY), out)
-    deadline = time.monotonic() + args.duration
-    try:
-        out.emit("started", **_facts(ue, scoring), windows=len(texts))
-        while not stopping.is_set() and time.monotonic() < deadline:
-            next(frames)
-            for _ in range(args.story_tokens_per_frame):
-                next(tokens)
-        out.emit("ended")
-    except BrokenPipeError:  # nobody listens any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    finally:
-        for session in (scoring, telling):
-            ue.close_session(session)
-        signal.signal(signal.SIGTERM, before)
+    with ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        # Each session has channel draws of its own.
+        scoring = ue.open(args.window, stream=(ue.config.seed + 1) % 2**64)
+        stack.callback(ue.close_session, scoring)
+        telling = ue.open(
+            max(map(len, _prompts(ue))) + STORY_TOKENS,
+            temperature=args.temperature,
+            top_p=args.top_p,
+        )
+        stack.callback(ue.close_session, telling)
+        frames = score(
+            scoring,
+            cycle(texts),
+            chunk_tokens=args.chunk,
+            steering=Recorder(ue.steering, out, SCORE, len(texts)),
+        )
+        tokens = tell(ue, telling, Recorder(ue.steering, out, STORY), out)
+        deadline = time.monotonic() + args.duration
+        with suppress(BrokenPipeError):  # nobody listens any more
+            out.emit("started", **_facts(ue, scoring), windows=len(texts))
+            while not stopping.is_set() and time.monotonic() < deadline:
+                next(frames)
+                for _ in range(args.story_tokens_per_frame):
+                    next(tokens)
+            out.emit("ended")
+            return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def tell(ue: Ue, session: UeSession, steering: Steering, out: Events) -> Iterator[None]:

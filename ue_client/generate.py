@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from airsplit.errors import FrameError, InputError
 from airsplit.frames import Task
 from airsplit.telemetry import TokenTrace
-from ue_client.session import Answer, Switch, UeSession
+from ue_client.records import Answer, Switch
+from ue_client.session import UeSession
 from ue_client.steering import Stay, Steering, move, refusal
 
 PREFILL_CHUNK_TOKENS = 128

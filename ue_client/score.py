@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from airsplit.frames import Task
-from ue_client.session import Answer, UeSession
+from ue_client.records import Answer
+from ue_client.session import UeSession
 from ue_client.steering import Stay, Steering, move, refusal
 
 SCORE_CHUNK_TOKENS = 128

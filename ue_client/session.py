@@ -11,76 +11,18 @@ from dataclasses import dataclass
 import torch
 
 from airsplit import errors
-from airsplit.cache_rows import export_rows, take_rows
 from airsplit.frames import Frame, check_result
-from airsplit.handoff import Direction, HandoffPlan, pieces, plan_handoff
+from airsplit.handoff import Direction, HandoffPlan, plan_handoff
+from airsplit.identity import identity_of
 from airsplit.layer_range import LayerRange, splits_of
 from airsplit.partition import ModelPartition
 from airsplit.rpc import MAX_CHUNK_BYTES
-from airsplit.telemetry import TokenTrace, trace_of
+from airsplit.telemetry import trace_of
 from airsplit.tensor_codec import dtype_to_proto, encode
-from airsplit.v1 import channel_pb2, edge_pb2
+from airsplit.v1 import edge_pb2
 from ue_client.link import Link
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRequest:
-    """What a session is opened with."""
-
-    model: str
-    """Name of the model, for people; the fingerprint decides."""
-
-    split: int
-    max_context: int
-    ue_id: str = "ue"
-    stream: int = 0
-    """Key of this session's random draws in the channel."""
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    seed: int = 0
-    return_logits: bool = False
-    wire_dtype: torch.dtype | None = None
-    """Dtype that crosses the radio; the partition's own when None."""
-
-
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """One move of the split."""
-
-    split_from: int
-    split_to: int
-    window: int
-    position: int
-    bytes: int
-    """K/V bytes that crossed the link."""
-
-    gap_ms: float
-    """How long decoding stood still for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the edge said of one frame."""
-
-    frame: Frame
-    token_id: int | None
-    """TASK_SAMPLE: the token after the frame's last one."""
-
-    nll: tuple[float, ...]
-    """TASK_SCORE: one per target, natural logarithm."""
-
-    logits: bytes
-    """fp32, where the session asked for them: [vocab_size] or [tokens, vocab_size]."""
-
-    switch: Switch | None
-    """The move of the split that this frame committed."""
-
-    channel: channel_pb2.ChannelReport | None
-    """What the frame met on its way up; None without an emulator."""
-
-    trace: TokenTrace
+from ue_client.records import Answer, SessionRequest, Switch
+from ue_client.transfer import pull, push
 
 
 @dataclass(slots=True)
@@ -106,6 +48,7 @@ class UeSession:
         self.partition = partition
         self.request = request
         self.id = secrets.token_hex(16)
+        self.identity = identity_of(request.model, partition)
         self.cache = partition.new_cache(request.max_context)
         self._link = link
         self._wire_dtype = request.wire_dtype or partition.dtype
@@ -129,19 +72,12 @@ class UeSession:
         )
 
     def _open_message(self) -> edge_pb2.OpenSession:
-        facts, request = self.partition.facts, self.request
+        request = self.request
         return edge_pb2.OpenSession(
             session_id=self.id,
             ue_id=request.ue_id,
             stream=request.stream,
-            model=edge_pb2.ModelIdentity(
-                name=request.model,
-                fingerprint=facts.fingerprint,
-                layers=facts.layers,
-                hidden_size=facts.hidden_size,
-                vocab_size=facts.vocab_size,
-                dtype=dtype_to_proto(self.partition.dtype),
-            ),
+            model=self.identity,
             split=request.split,
             max_context=request.max_context,
             sampling=edge_pb2.Sampling(
@@ -289,8 +225,10 @@ class UeSession:
             )
         started = time.monotonic_ns()
         plan = self.plan(split)
-        moved = self._pull(plan) if plan.direction is Direction.PULL else self._push(plan)
-        superseded = self._switch  # decided but never committed: its rows travelled all the same
+        carry = pull if plan.direction is Direction.PULL else push
+        moved = carry(self._link, self.cache, plan, self.id, self.window)
+        # A move that was never committed: its rows travelled all the same.
+        superseded = self._switch if self.uncommitted else None
         self._switch = Switch(
             split_from=self._committed[1],
             split_to=split,
@@ -307,8 +245,8 @@ class UeSession:
 
     def plan(self, split: int) -> HandoffPlan:
         """What moving to `split` would take now."""
-        pull = split >= self.split
-        valid = self.cache.valid if pull else lambda layer: self._edge_valid.get(layer, 0)
+        to_ue = split >= self.split
+        valid = self.cache.valid if to_ue else lambda layer: self._edge_valid.get(layer, 0)
         row_bytes = self.partition.kv_shape.row_bytes
         return plan_handoff(self.split, split, self.position, valid, row_bytes)
 
@@ -318,26 +256,6 @@ class UeSession:
 
     def _layers(self) -> LayerRange:
         return self.partition.held.below(self.split)
-
-    def _pull(self, plan: HandoffPlan) -> int:
-        if not plan.rows:
-            return 0
-        request = edge_pb2.PullCacheRequest(
-            session_id=self.id,
-            window=self.window,
-            rows=[
-                edge_pb2.RowRange(layer=span.layer, start=span.start, stop=span.stop)
-                for span in plan.rows
-            ],
-        )
-        return sum(take_rows(self.cache, rows) for rows in self._link.pull(request, plan.bytes))
-
-    def _push(self, plan: HandoffPlan) -> int:
-        if not plan.rows:
-            return 0
-        spans = pieces(plan.rows, plan.row_bytes, MAX_CHUNK_BYTES)
-        rows = (export_rows(self.cache, self.id, self.window, span) for span in spans)
-        return self._link.push(rows, plan.bytes).bytes
 
     def _take_back(self, frame: Frame) -> None:
         self.sequence = frame.sequence

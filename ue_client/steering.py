@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from airsplit.errors import InputError, StaleCacheError
-from ue_client.session import Answer, UeSession
+from ue_client.records import Answer
+from ue_client.session import UeSession
 
 
 class Steering(Protocol):

@@ -17,8 +17,9 @@ from airsplit.perplexity import Perplexity, windows
 from airsplit.telemetry import TokenTrace, latency_summary, write_lines
 from airsplit.text import load_text
 from ue_client.generate import Token, generate
+from ue_client.records import Answer, Switch
 from ue_client.score import SCORE_CHUNK_TOKENS, score
-from ue_client.session import Answer, Switch, UeSession
+from ue_client.session import UeSession
 from ue_client.ue import Ue
 
 DEFAULT_PROMPT = "The lighthouse stood at the end of a long finger of rock, and"
@@ -111,7 +112,7 @@ def run_generate(
         started = time.monotonic()
         first = started
         tokens: list[Token] = []
-        emit = TextStream(ue, on_text)
+        text = TextStream(ue, on_text)
         if on_text:
             on_text(args.prompt)
         for token in generate(
@@ -119,7 +120,8 @@ def run_generate(
         ):
             first = time.monotonic() if not tokens else first
             tokens.append(token)
-            emit.add(token.token_id)
+            if on_text:
+                text.add(token.token_id)
         elapsed = time.monotonic() - first
     write_traces(args.traces, [token.trace for token in tokens])
     ids = [token.token_id for token in tokens]
@@ -158,27 +160,28 @@ def run_score(
     with _session(ue, args.window) as session:
         started = time.monotonic()
         total = Perplexity()
-        answers: list[Answer] = []
+        traces: list[TokenTrace] = []
+        splits: list[int] = []
+        switches: list[dict[str, Any]] = []
         for answer in score(session, texts, chunk_tokens=args.chunk, steering=ue.steering):
             total.add(answer.nll)
-            answers.append(answer)
+            traces.append(answer.trace)
+            splits += [answer.frame.split] * len(answer.nll)
+            if answer.switch is not None:
+                where = {"window": answer.frame.window, "position": answer.frame.position}
+                switches.append(switch_dict(answer.switch, **where))
             if on_answer:
                 on_answer(answer, total)
         elapsed = time.monotonic() - started
     if total.tokens == 0:
         raise InputError(f"--dataset: {args.dataset!r} is too short to score")
-    traces = [answer.trace for answer in answers]
     write_traces(args.traces, traces)
     return {
         "perplexity": total.value if math.isfinite(total.value) else None,
         "nll_sum": total.nll_sum,
         "tokens": total.tokens,
-        "splits": [a.frame.split for a in answers for _ in a.nll],
-        "switches": [
-            switch_dict(a.switch, window=a.frame.window, position=a.frame.position)
-            for a in answers
-            if a.switch is not None
-        ],
+        "splits": splits,
+        "switches": switches,
         "tokens_per_second": _rate(total.tokens, elapsed),
         "latency_ms": latency_summary(traces),
         "uplink_bytes": sum(trace.uplink_bytes for trace in traces),
@@ -190,23 +193,34 @@ def run_score(
 
 
 class TextStream:
-    """Text of a growing token list, piece by piece, never in the middle of a character."""
+    """Text of a growing token list, piece by piece, never in the middle of a character.
+
+    Only the tail is decoded: from the token before the last piece, so that a tokeniser that joins
+    words by their first token does so here.
+    """
 
     def __init__(self, ue: Ue, on_text: Callable[[str], None] | None) -> None:
-        self._decode = ue.tokenizer.decode
+        self._tokenizer = ue.tokenizer
         self._on_text = on_text
-        self._ids: list[int] = []
+        self._tail: list[int] = []
         self._shown = 0
+        """Tokens at the front of the tail whose text is out already."""
 
     def add(self, token_id: int) -> str:
         """Takes the next token; returns (and hands out) the text that is new."""
-        self._ids.append(token_id)
-        text = str(self._decode(self._ids, skip_special_tokens=True))
-        piece = "" if text.endswith("\N{REPLACEMENT CHARACTER}") else text[self._shown :]
-        self._shown += len(piece)
-        if piece and self._on_text:
+        self._tail.append(token_id)
+        before, now = self._text(self._tail[: self._shown]), self._text(self._tail)
+        if now.endswith("\N{REPLACEMENT CHARACTER}") or len(now) <= len(before):
+            return ""
+        piece = now[len(before) :]
+        self._tail = self._tail[self._shown :]
+        self._shown = len(self._tail)
+        if self._on_text:
             self._on_text(piece)
         return piece
+
+    def _text(self, token_ids: list[int]) -> str:
+        return str(self._tokenizer.decode(token_ids, skip_special_tokens=True))
 
 
 def stop_ids(ue: Ue) -> frozenset[int]:

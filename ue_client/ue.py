@@ -19,7 +19,8 @@ from airsplit.text import load_tokenizer
 from ue_client.config import AUTO, UeConfig
 from ue_client.control import ControllerSteering
 from ue_client.link import Link
-from ue_client.session import SessionRequest, UeSession
+from ue_client.records import SessionRequest
+from ue_client.session import UeSession
 from ue_client.steering import Schedule, Stay, Steering
 
 

@@ -21,7 +21,8 @@ from tests.conftest import StartServices
 from tests.equivalence.harness import Reference, random_schedule, reference_of
 from ue_client.generate import generate
 from ue_client.link import Link
-from ue_client.session import SessionRequest, UeSession
+from ue_client.records import SessionRequest
+from ue_client.session import UeSession
 from ue_client.steering import Schedule
 
 NEW_TOKENS = 24

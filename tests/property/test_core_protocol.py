@@ -11,18 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airsplit import errors
-from airsplit.frames import (
-    ITEM_BYTES,
+from airsplit.frames import ITEM_BYTES, Frame, Task
+from airsplit.layer_range import LayerRange
+from airsplit.session_protocol import (
     TRANSITIONS,
     Commitment,
     Event,
-    Frame,
     SessionLimits,
     SessionProtocol,
     State,
-    Task,
 )
-from airsplit.layer_range import LayerRange
 from airsplit.v1 import channel_pb2, edge_pb2
 
 HIDDEN, VOCAB, CONTEXT, PAYLOAD = 3, 50, 40, 200

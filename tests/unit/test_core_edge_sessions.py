@@ -9,12 +9,13 @@ import torch
 
 from airsplit import errors
 from airsplit.checkpoint import Checkpoint
-from airsplit.frames import State
+from airsplit.identity import identity_of
 from airsplit.layer_range import LayerRange
 from airsplit.partition import ModelPartition
+from airsplit.session_protocol import State
 from airsplit.v1 import edge_pb2
 from edge_server.config import EdgeConfig
-from edge_server.sessions import SessionTable, identity_of
+from edge_server.sessions import SessionTable
 from tests import families
 
 ROW = 2 * 2 * 8 * 4

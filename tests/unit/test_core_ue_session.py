@@ -23,7 +23,8 @@ from tests.equivalence.harness import Reference, reference_of
 from tests.serving import edge_serving
 from ue_client.generate import generate
 from ue_client.link import Link, Stream
-from ue_client.session import SessionRequest, UeSession
+from ue_client.records import SessionRequest
+from ue_client.session import UeSession
 from ue_client.steering import Schedule
 
 PROMPT, NEW, LAYERS = 7, 10, 4
