@@ -86,14 +86,14 @@ class ControllerAttachment:
                         self._receive(response)
                     if self._finishing:
                         return
-                    why = "the stream ended"
+                    why = f"controller at {self.address} ended the stream"
                 except grpc.aio.AioRpcError as error:
                     why = str(translate(error, "controller", self.address))
                 except Exception as error:  # a bug here must not end the control path for good
                     log.exception("the attachment failed")
-                    why = repr(error)
+                    why = f"controller at {self.address}: {error!r}"
                 if self.attached or attempt == 0:
-                    log.warning("controller at %s is gone, the split holds: %s", self.address, why)
+                    log.warning("%s; the split holds", why)
                 self.attached = False
                 await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
                 attempt += 1

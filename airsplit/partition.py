@@ -7,6 +7,7 @@ before layer p, pre-norm, for p = 0 (embeddings) to p = L (all layers done).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,17 @@ def parse_device(field: str, name: str) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         raise InputError.of(field, name, f"cpu, cuda, cuda:N ({count} CUDA devices are here)")
     return device
+
+
+def use_threads(count: int | None) -> int:
+    """Sets and returns the threads of torch's CPU operators.
+
+    None takes half of the logical cores: UE, edge and radio often share a host, and two ends that
+    each want every core slow each other down many times over.
+    """
+    count = count or max(1, (os.cpu_count() or 2) // 2)
+    torch.set_num_threads(count)
+    return count
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def _wikitext() -> str:
         from datasets import load_dataset
     except ImportError as error:
         raise InputError(
-            "--dataset: wikitext-2 from the hub needs `pip install airsplit[data]`; "
+            "--dataset: wikitext-2 from the hub needs `pip install -e '.[data]'`; "
             "or give a folder with test.txt"
         ) from error
     try:

@@ -24,7 +24,8 @@ from airsplit.text import load_tokenizer
 from cli.stack import Stack, start_services
 from ue_client.generate import generate
 from ue_client.link import Link
-from ue_client.session import SessionRequest, UeSession
+from ue_client.records import SessionRequest
+from ue_client.session import UeSession
 
 PROMPT = "The lighthouse stood at the end of a long finger of rock, and"
 

@@ -28,8 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the text as it comes, then a summary (or the result as JSON)."""
     check_generate(args)
-    show = None if args.json else _show
-    result = local.run_ue(args, lambda ue: run_generate(ue, args, show))
+    text = Shown()
+    show = None if args.json else text.show
+    try:
+        result = local.run_ue(args, lambda ue: run_generate(ue, args, show))
+    except BaseException:
+        text.end()
+        raise
     if args.json:
         print(json.dumps(result, allow_nan=False))
         return 0
@@ -39,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
         f"first after {result['ttft_ms']:.0f} ms; per token p50 {latency['p50']:.2f} ms, "
         f"p95 {latency['p95']:.2f} ms; {result['uplink_bytes']} bytes up"
     )
+    if result["finish_reason"] == "context":
+        print("stopped: the context is full")
     for switch in result["switches"]:
         print(
             f"split {switch['from']} -> {switch['to']} at token {switch['token']}: "
@@ -47,6 +54,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _show(piece: str) -> None:
-    sys.stdout.write(piece)
-    sys.stdout.flush()
+class Shown:
+    """Text on standard output, piece by piece."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def show(self, piece: str) -> None:
+        self._begun = True
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+
+    def end(self) -> None:
+        """What is said next begins a line of its own."""
+        if self._begun:
+            self.show("\n")

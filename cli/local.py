@@ -8,9 +8,12 @@ from typing import Any
 
 from airsplit.checkpoint import Checkpoint, locate
 from airsplit.errors import InputError
+from airsplit.partition import parse_device
 from channel_emulator.config import parse_channel
 from cli.stack import Stack, start_services
+from controller.registry import parse_policy
 from ue_client.config import AUTO, config_of
+from ue_client.steering import Schedule
 from ue_client.ue import Ue
 
 
@@ -48,7 +51,16 @@ def run_ue(args: argparse.Namespace, job: Callable[[Ue], dict[str, Any]]) -> dic
     # What is wrong is refused before anything starts.
     channel = args.channel or "ideal"
     parse_channel(channel)
-    _ = Checkpoint(locate(args.model)).config
+    layers = int(Checkpoint(locate(args.model)).config.num_hidden_layers)
+    parse_device("--device", args.device)
+    if args.policy is not None:
+        parse_policy(args.policy)
+    splits = [int(args.split)] if args.split.isdecimal() else []
+    if args.switch_schedule is not None:
+        splits += Schedule.parse("--switch-schedule", args.switch_schedule).moves.values()
+    for split in splits:
+        if split > layers:
+            raise InputError.of("--split, --switch-schedule", split, f"0-{layers}")
     args.edge = "127.0.0.1:0"
     automatic = args.split == AUTO and args.switch_schedule is None
     wants_controller = args.controller is None and automatic

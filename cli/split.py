@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from math import isnan
 
 import grpc
 from rich.console import Console
@@ -67,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
             str(session.target),
             f"{session.splits.start}-{session.splits.stop - 1}",
             str(session.switches),
-            "operator" if session.overridden else "policy",
-            f"{session.channel.sigma:.3f}",
+            "operator" if session.overridden else "UE" if session.pinned else "policy",
+            "-" if isnan(session.channel.sigma) else f"{session.channel.sigma:.3f}",
         )
     Console().print(table)
     return 0

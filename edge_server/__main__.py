@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 
 import grpc
-import torch
 import uvloop
 
 from airsplit.attachment import ControllerAttachment
@@ -18,7 +17,7 @@ from airsplit.command_line import Parser, report_errors
 from airsplit.errors import InputError
 from airsplit.identity import identity_of
 from airsplit.layer_range import LayerRange
-from airsplit.partition import ModelPartition, parse_device
+from airsplit.partition import ModelPartition, parse_device, use_threads
 from airsplit.rpc import Service, add_serving_arguments, parse_address, serve
 from airsplit.tensor_codec import DTYPES, parse_dtype
 from airsplit.v1 import controller_pb2, edge_pb2, edge_pb2_grpc
@@ -94,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=None,
         metavar="N",
-        help="torch CPU threads (default: torch's)",
+        help="torch CPU threads (default: half of the cores)",
     )
     parser.add_argument(
         "--controller",
@@ -127,8 +126,7 @@ def load(config: EdgeConfig) -> ModelPartition:
     Raises:
         InputError: what cannot be loaded, in one line.
     """
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     checkpoint = Checkpoint(locate(config.model))
     layers = int(checkpoint.config.num_hidden_layers)
     held = LayerRange.parse("--layers", config.layers, layers)

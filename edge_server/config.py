@@ -41,7 +41,7 @@ class EdgeConfig:
     """Whether a session may ask for logits (debug)."""
 
     threads: int | None = None
-    """Threads of torch's CPU operators; torch's own choice when None."""
+    """Threads of torch's CPU operators; half of the cores when None."""
 
     def __post_init__(self) -> None:
         for field in ("max_sessions", "max_context", "credits", "threads"):

@@ -30,9 +30,9 @@ def infer(
     """
     started = time.monotonic_ns()
     hidden = decode(frame.payload, frame.shape, dtype_from_proto(frame.dtype))
-    if not torch.isfinite(hidden).all():
-        raise errors.TensorError("payload: not all elements are finite")
     hidden = hidden.to(device=partition.device, dtype=partition.dtype)[None]
+    if not torch.isfinite(hidden).all():
+        raise errors.TensorError(f"payload: not all elements are finite in {partition.dtype}")
     decoded = time.monotonic_ns()
     if frame.window != session.protocol.committed.window:
         session.cache.reset()

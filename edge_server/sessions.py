@@ -121,6 +121,8 @@ class SessionTable:
         ours, theirs = self.identity, request.model
         for name in ("layers", "hidden_size", "vocab_size", "dtype", "fingerprint"):
             mine, other = getattr(ours, name), getattr(theirs, name)
+            if name == "dtype" and mine != other:
+                mine, other = (_dtype_name(value) for value in (mine, other))
             if mine != other:
                 raise errors.ModelMismatchError(
                     f"model.{name}: the UE runs {theirs.name!r} with {other!r}, "
@@ -134,3 +136,8 @@ class SessionTable:
             raise errors.InputError.of(
                 "return_logits", True, "false, unless the edge runs with --allow-logits"
             )
+
+
+def _dtype_name(dtype: edge_pb2.DType) -> str:
+    known = edge_pb2.DType.values()
+    return edge_pb2.DType.Name(dtype) if dtype in known else str(dtype)

@@ -47,7 +47,7 @@ class UeConfig:
     """Longest wait for a connection or an answer, seconds, above 0, up to a day."""
 
     threads: int | None = None
-    """Threads of torch's CPU operators; torch's own choice when None."""
+    """Threads of torch's CPU operators; half of the cores when None."""
 
     def __post_init__(self) -> None:
         parse_address("--edge", self.edge)
@@ -125,7 +125,11 @@ def add_arguments(parser: argparse.ArgumentParser, *, edge_required: bool) -> No
         "--wire-dtype", default=None, help="of what crosses the radio (default: --dtype)"
     )
     model.add_argument(
-        "--threads", type=int, default=None, metavar="N", help="torch CPU threads (default torch's)"
+        "--threads",
+        type=int,
+        default=None,
+        metavar="N",
+        help="torch CPU threads (default: half of the cores)",
     )
     model.add_argument(
         "--seed",

@@ -16,6 +16,7 @@ from airsplit.errors import InputError
 from airsplit.perplexity import Perplexity, windows
 from airsplit.telemetry import TokenTrace, latency_summary, write_lines
 from airsplit.text import load_text
+from ue_client.config import AUTO
 from ue_client.generate import Token, generate
 from ue_client.records import Answer, Switch
 from ue_client.score import SCORE_CHUNK_TOKENS, score
@@ -74,6 +75,7 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_generate(args: argparse.Namespace) -> None:
     """Raises: InputError: a value is out of its range."""
+    write_traces(args.traces, [])  # what cannot be written is said before the work
     if args.max_new_tokens < 1:
         raise InputError.of("--max-new-tokens", args.max_new_tokens, ">= 1")
     if not 0 <= args.temperature <= 100:
@@ -86,6 +88,7 @@ def check_generate(args: argparse.Namespace) -> None:
 
 def check_score(args: argparse.Namespace) -> None:
     """Raises: InputError: a value is out of its range."""
+    write_traces(args.traces, [])
     for field, least in (("window", 2), ("max_tokens", 1), ("chunk", 1)):
         value = getattr(args, field)
         if value is not None and value < least:
@@ -131,7 +134,7 @@ def run_generate(
         "text": ue.tokenizer.decode(ids, skip_special_tokens=True),
         "token_ids": ids,
         "prompt_tokens": len(prompt_ids),
-        "finish_reason": "stop" if ids[-1] in stop else "length",
+        "finish_reason": _finish_reason(args, ids, stop),
         "splits": [token.split for token in tokens],
         "switches": [switch_dict(t.switch, token=t.index) for t in tokens if t.switch is not None],
         "tokens_per_second": _rate(len(tokens) - 1, elapsed),
@@ -283,9 +286,20 @@ def _mean(values: Sequence[Any]) -> float | None:
     return round(float(np.mean(numbers)), 6) if numbers else None
 
 
+def _finish_reason(args: argparse.Namespace, ids: Sequence[int], stop: frozenset[int]) -> str:
+    if ids[-1] in stop:
+        return "stop"
+    return "length" if len(ids) == args.max_new_tokens else "context"
+
+
 def _rate(count: int, seconds: float) -> float | None:
     return round(count / seconds, 3) if count > 0 and seconds > 0 else None
 
 
 def _configuration(ue: Ue) -> dict[str, Any]:
-    return {"model": ue.config.model, "split": ue.config.split, "seed": ue.config.seed}
+    split = ue.config.split
+    return {
+        "model": ue.config.model,
+        "split": split if split == AUTO else int(split),
+        "seed": ue.config.seed,
+    }

@@ -6,13 +6,12 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from airsplit.checkpoint import Checkpoint, locate
 from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange, splits_of
-from airsplit.partition import ModelPartition, parse_device
+from airsplit.partition import ModelPartition, parse_device, use_threads
 from airsplit.telemetry import plain
 from airsplit.tensor_codec import parse_dtype
 from airsplit.text import load_tokenizer
@@ -35,8 +34,7 @@ class Ue:
             PeerUnavailableError: the edge does not answer.
         """
         self.config = config
-        if config.threads is not None:
-            torch.set_num_threads(config.threads)
+        use_threads(config.threads)
         schedule = config.switch_schedule
         inner = Stay() if schedule is None else Schedule.parse("--switch-schedule", schedule)
         checkpoint = Checkpoint(locate(config.model))

@@ -12,7 +12,8 @@ from airsplit.partition import ModelPartition
 from tests.conftest import StartServices
 from ue_client.generate import generate
 from ue_client.link import Link
-from ue_client.session import SessionRequest, UeSession
+from ue_client.records import SessionRequest
+from ue_client.session import UeSession
 from ue_client.steering import Schedule
 
 UES = 4

@@ -142,7 +142,8 @@ def set_layers(start: int, stop: int) -> Change:
         (
             set_model("dtype", edge_pb2.DTYPE_BFLOAT16),
             errors.ModelMismatchError,
-            "model.dtype: the UE runs 'theirs' with 3, the edge 'ours' with 1",
+            "model.dtype: the UE runs 'theirs' with 'DTYPE_BFLOAT16', "
+            "the edge 'ours' with 'DTYPE_FLOAT32'",
         ),
         (set_field("max_context", 0), errors.InputError, "max_context: 0"),
         (set_field("max_context", 129), errors.InputError, "allowed: 1-128 tokens"),

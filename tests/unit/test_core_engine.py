@@ -87,19 +87,29 @@ def test_a_caller_that_has_gone_harms_nobody() -> None:
     with_engine(body)
 
 
-def test_stop_ends_the_thread_after_what_waits() -> None:
+def test_stop_ends_the_thread_after_the_job_that_runs() -> None:
     ran: list[int] = []
+    running, go_on = threading.Event(), threading.Event()
+
+    def first() -> None:
+        running.set()
+        go_on.wait(5)
+        ran.append(0)
 
     async def body(engine: Engine) -> None:
-        jobs = [
-            asyncio.create_task(engine.run(Priority.PREFILL, partial(ran.append, n)))
-            for n in range(3)
-        ]
+        jobs = [asyncio.create_task(engine.run(Priority.PREFILL, first))]
+        await asyncio.to_thread(running.wait, 5)
+        jobs.append(asyncio.create_task(engine.run(Priority.DECODE, partial(ran.append, 1))))
         await asyncio.sleep(0)
-        await asyncio.to_thread(engine.stop)
-        await asyncio.gather(*jobs)
+        stopping = asyncio.create_task(asyncio.to_thread(engine.stop))
+        while not any(job[0] is Priority.STOP for job in engine._jobs.queue):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        go_on.set()
+        await stopping
+        await jobs[0]
+        jobs[1].cancel()
 
     engine = Engine()
     asyncio.run(body(engine))
-    assert ran == [0, 1, 2]
+    assert ran == [0], "what waited is dropped"
     assert not engine._thread.is_alive()

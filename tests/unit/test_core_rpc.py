@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import queue
+import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -12,12 +17,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from airsplit import errors
+from airsplit import errors, rpc
 from airsplit.rpc import (
     Service,
     connect,
     connect_aio,
     parse_address,
+    serve,
     start_server,
     translate,
     wait_ready,
@@ -149,11 +155,12 @@ def test_an_error_without_a_name_keeps_the_peer_and_the_status(channel: grpc.Cha
     with pytest.raises(grpc.RpcError) as raised:
         stub.DescribeEdge(edge_pb2.DescribeEdgeRequest(), timeout=5)
     error = translate(raised.value, "edge server", "here:1")
-    assert type(error) is errors.RemoteError
-    assert str(error).startswith("edge server at here:1: UNIMPLEMENTED")
+    assert type(error) is errors.PeerUnavailableError
+    assert str(error) == "edge server at here:1 is unavailable: something else answers there"
     with pytest.raises(grpc.RpcError) as raised:
         stub.PushCache(iter([]), timeout=5)
-    assert type(translate(raised.value, "edge server", "here:1")) is errors.RemoteError
+    error = translate(raised.value, "edge server", "here:1")
+    assert str(error).startswith("edge server at here:1"), "whatever it was, the peer is named"
 
 
 def test_a_name_that_is_not_ours_is_a_remote_error() -> None:
@@ -240,3 +247,102 @@ def test_reflection_lists_the_services(channel: grpc.Channel) -> None:
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
+
+
+def test_health_says_that_a_stop_has_begun() -> None:
+    """A balancer that watches has the whole grace to go elsewhere."""
+
+    async def scenario() -> list[int]:
+        bound: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        async def start(address: str) -> None:
+            bound.set_result(address)
+
+        serving = asyncio.create_task(serve(Service("test", register, start), "127.0.0.1:0"))
+        async with connect_aio(await bound) as channel:
+            request = health_pb2.HealthCheckRequest(service="airsplit.v1.Edge")
+            watch = health_pb2_grpc.HealthStub(channel).Watch(request, timeout=10)
+            seen = [(await watch.read()).status]
+            os.kill(os.getpid(), signal.SIGTERM)
+            seen.append((await watch.read()).status)
+            assert not serving.done()
+            watch.cancel()
+        await serving
+        return seen
+
+    response = health_pb2.HealthCheckResponse
+    assert asyncio.run(scenario()) == [response.SERVING, response.NOT_SERVING]
+
+
+class Line:
+    """A TCP line to `address` that can be cut without a word: both sockets stay open."""
+
+    def __init__(self, address: str) -> None:
+        self.cut = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        host, port = parse_address("address", address)
+        self._sockets = [self._listener]
+
+        def accept() -> None:
+            client, _ = self._listener.accept()
+            server = socket.create_connection((host, port))
+            self._sockets += [client, server]
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        while data := source.recv(65536):
+            if not self.cut.is_set():
+                sink.sendall(data)
+
+    def close(self) -> None:
+        for end in self._sockets:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+class Waiting(edge_pb2_grpc.EdgeServicer):
+    """Waits for requests that do not come."""
+
+    def __init__(self) -> None:
+        self.gone = threading.Event()
+
+    async def Infer(  # noqa: N802
+        self, requests: AsyncIterator[edge_pb2.InferRequest], context: Any
+    ) -> AsyncIterator[edge_pb2.InferResponse]:
+        try:
+            async for _ in requests:
+                yield edge_pb2.InferResponse()
+        finally:
+            self.gone.set()
+
+
+def test_a_client_behind_a_line_that_was_cut_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keepalive as it is shipped, twenty times as fast."""
+    times = ("grpc.keepalive_time_ms", "grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms")
+    sooner = [(name, v // 20 if name in times else v) for name, v in rpc.SERVER_OPTIONS]
+    monkeypatch.setattr(rpc, "SERVER_OPTIONS", sooner)
+    waiting = Waiting()
+
+    def register_waiting(server: grpc.aio.Server) -> list[str]:
+        edge_pb2_grpc.add_EdgeServicer_to_server(waiting, server)
+        return []
+
+    with serving(register_waiting) as address:
+        line = Line(address)
+        requests: queue.SimpleQueue[edge_pb2.InferRequest | None] = queue.SimpleQueue()
+        requests.put(edge_pb2.InferRequest())
+        with connect(line.address) as channel:
+            call = edge_pb2_grpc.EdgeStub(channel).Infer(iter(requests.get, None))
+            next(call)
+            assert not waiting.gone.wait(1.0), "a line that is only silent stays"
+            line.cut.set()
+            noticed = waiting.gone.wait(5.0)
+            requests.put(None)
+            call.cancel()
+        line.close()
+        assert noticed
