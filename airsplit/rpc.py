@@ -37,11 +37,16 @@ MAX_MESSAGE_BYTES = 4 * MAX_CHUNK_BYTES
 
 ERROR_NAME_KEY = "airsplit-error"
 
+# A peer that vanished without a word (a lost machine, a cut line) is noticed within 30 s: a ping
+# after 10 s of silence, and 20 s for its answer. It is the ping's timeout that ends the connection
+# (gRPC 1.85, default 60 s); shorter, and a ping behind 1 MiB on a line of 1 Mbit/s might miss it.
 CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -51,6 +56,10 @@ SERVER_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
 ]
@@ -74,9 +83,9 @@ def connect(address: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.Chann
     return grpc.insecure_channel(address, options=[*CHANNEL_OPTIONS, *options])
 
 
-def connect_aio(address: str) -> grpc.aio.Channel:
+def connect_aio(address: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
     """An asyncio channel with AirSplit's limits."""
-    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+    return grpc.aio.insecure_channel(address, options=[*CHANNEL_OPTIONS, *options])
 
 
 def wait_ready(channel: grpc.Channel, peer: str, address: str, timeout_s: float) -> None:
@@ -85,6 +94,12 @@ def wait_ready(channel: grpc.Channel, peer: str, address: str, timeout_s: float)
     Raises:
         PeerUnavailableError: no connection within `timeout_s`.
     """
+    host, port = parse_address(peer, address)
+    try:
+        socket.getaddrinfo(host.strip("[]"), port)
+    except OSError as error:
+        why = f"the host {host!r} is not known"
+        raise errors.PeerUnavailableError.of(peer, address, why) from error
     try:
         grpc.channel_ready_future(channel).result(timeout=timeout_s)
     except grpc.FutureTimeoutError as error:
@@ -92,21 +107,51 @@ def wait_ready(channel: grpc.Channel, peer: str, address: str, timeout_s: float)
         raise errors.PeerUnavailableError.of(peer, address, why) from error
 
 
+def _why(details: str) -> str:
+    """What of gRPC's words on a lost connection a person can use."""
+    for reason in ("Connection refused", "Connection reset by peer", "Socket closed"):
+        if reason in details:
+            return reason.lower()
+    return details.splitlines()[0] if details else "connection lost"
+
+
 def translate(error: grpc.RpcError, peer: str, address: str) -> errors.AirSplitError:
     """The named error behind a failed call to `peer`."""
     code = error.code() if hasattr(error, "code") else None
     details = (error.details() if hasattr(error, "details") else None) or ""
-    metadata: Any = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
-    if metadata:
-        name = dict(metadata).get(ERROR_NAME_KEY)
-        if name:
-            return errors.by_name(str(name))(details)
+    name = _name_of(error)
+    if name:
+        return errors.by_name(name)(details)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.PeerTimeoutError.of(peer, address, "deadline exceeded")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        why = details.splitlines()[0] if details else "connection lost"
+        return errors.PeerUnavailableError.of(peer, address, _why(details))
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        why = "something else answers there"
         return errors.PeerUnavailableError.of(peer, address, why)
     return errors.RemoteError(f"{peer} at {address}: {code.name if code else error}: {details}")
+
+
+def is_named(error: grpc.RpcError) -> bool:
+    """Whether the peer itself said what is wrong; else the call did not get through to it."""
+    return bool(_name_of(error))
+
+
+def _name_of(error: grpc.RpcError) -> str:
+    metadata: Any = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
+    return str(dict(metadata or ()).get(ERROR_NAME_KEY, ""))
+
+
+BREAK_OFF_S = 0.01
+
+
+async def requests_have_ended() -> None:
+    """Called in a handler at the end of its requests; returns if the client ended them in order.
+
+    The requests of a client that broke off or vanished end as well, and only then does gRPC cancel
+    the handler: it does so in here.
+    """
+    await asyncio.sleep(BREAK_OFF_S)
 
 
 ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -175,6 +220,9 @@ class Service:
     stop: Callable[[], Awaitable[None]] | None = None
     """Called after the server has stopped."""
 
+    stopping: Callable[[], None] | None = None
+    """Called when a graceful stop begins: calls that end from then on are ended by us."""
+
 
 async def start_server(service: Service, listen: str) -> tuple[grpc.aio.Server, str]:
     """Binds and starts; returns the server and the bound `host:port` (port 0 finds a free one).
@@ -182,6 +230,12 @@ async def start_server(service: Service, listen: str) -> tuple[grpc.aio.Server, 
     Raises:
         InputError: the address cannot be bound.
     """
+    server, address, _ = await _start_server(service, listen)
+    return server, address
+
+
+async def _start_server(service: Service, listen: str) -> tuple[grpc.aio.Server, str, Any]:
+    """As `start_server`, and the health servicer."""
     host, port = parse_address("--listen", listen)
     _require_free(host, port)
     server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=SERVER_OPTIONS)
@@ -196,7 +250,7 @@ async def start_server(service: Service, listen: str) -> tuple[grpc.aio.Server, 
     await server.start()
     for name in ("", *names):
         await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return server, f"{host}:{bound}"
+    return server, f"{host}:{bound}", health_servicer
 
 
 def _require_free(host: str, port: int) -> None:
@@ -262,7 +316,7 @@ async def serve(
         loop.add_signal_handler(number, stopping.set)
     if stop_with_parent:
         _watch_standard_input(loop, stopping)
-    server, address = await start_server(service, listen)
+    server, address, health_servicer = await _start_server(service, listen)
     try:
         if service.start:
             await service.start(address)
@@ -270,6 +324,9 @@ async def serve(
         log.info("%s listens on %s", service.name, address)
         await stopping.wait()
     finally:
+        if service.stopping:
+            service.stopping()
+        await health_servicer.enter_graceful_shutdown()  # before the grace: who watches goes away
         await server.stop(grace_s)
         if service.stop:
             await service.stop()

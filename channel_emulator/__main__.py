@@ -7,17 +7,18 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 import grpc
+import uvloop
 
 from airsplit.attachment import ControllerAttachment
 from airsplit.clock import SystemClock
-from airsplit.errors import AirSplitError
+from airsplit.command_line import Parser, report_errors
 from airsplit.rpc import Service, add_serving_arguments, parse_address, serve
 from airsplit.v1 import channel_pb2, channel_pb2_grpc, controller_pb2, edge_pb2, edge_pb2_grpc
 from channel_emulator.config import ALLOWED, PRESETS, SYNTAX, ChannelConfig, parse_channel
 from channel_emulator.knobs import RadioClock
+from channel_emulator.limits import Limits
 from channel_emulator.proxy import Proxy
 from channel_emulator.reports import Reporter
 from channel_emulator.service import ChannelServicer, EdgeProxyServicer
@@ -57,6 +58,7 @@ The first line on standard output is JSON with the address that is listened on."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of an emulator process, also for `airsplit serve channel`."""
+    limits = Limits()
     parser.description, parser.epilog = DESCRIPTION, _epilog().replace("%", "%%")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_serving_arguments(parser, DEFAULT_LISTEN)
@@ -88,6 +90,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="radio time: replay repeats bit for bit, live follows the wall clock; overrides the "
         "channel's (default: replay)",
     )
+    parser.add_argument(
+        "--idle-timeout",
+        type=float,
+        default=limits.idle_timeout_s,
+        metavar="S",
+        help="give up a stream that does not begin, or K/V rows that stop coming, after S seconds "
+        "(default: %(default)g)",
+    )
+    parser.add_argument(
+        "--answer-deadline",
+        type=float,
+        default=limits.answer_deadline_s,
+        metavar="S",
+        help="end a session whose edge owes an answer and has neither answered nor shown that it "
+        "still computes for S seconds, and 1 s for every 125 kB on the way to it; keep it below "
+        "the UE's --deadline (default: %(default)g)",
+    )
 
 
 def config_of(args: argparse.Namespace) -> ChannelConfig:
@@ -100,15 +119,21 @@ def config_of(args: argparse.Namespace) -> ChannelConfig:
 class EmulatorProcess:
     """The services of one emulator and its line to the controller."""
 
-    def __init__(self, config: ChannelConfig, edge: str, controller: str | None) -> None:
+    def __init__(
+        self,
+        config: ChannelConfig,
+        edge: str,
+        controller: str | None,
+        limits: Limits | None = None,
+    ) -> None:
         self.emulator = Emulator(config, SystemClock())
-        self._proxy = Proxy(self.emulator, edge)
+        self._proxy = Proxy(self.emulator, edge, limits)
         self._controller = controller
         self._reporting: asyncio.Task[None] | None = None
         log.info("forwards to %s; %s", edge, config.to_dict())
 
     def service(self) -> Service:
-        return Service("channel emulator", self._register, self._start, self._stop)
+        return Service("channel emulator", self._register, self._start, self._stop, self._stopping)
 
     def _register(self, server: grpc.aio.Server) -> list[str]:
         edge_pb2_grpc.add_EdgeServicer_to_server(EdgeProxyServicer(self._proxy), server)
@@ -127,6 +152,9 @@ class EmulatorProcess:
         attachment = ControllerAttachment(self._controller, hello, lambda _: None)
         self._reporting = asyncio.create_task(Reporter(self.emulator, attachment).run())
 
+    def _stopping(self) -> None:
+        self._proxy.stopping = True
+
     async def _stop(self) -> None:
         if self._reporting is not None:
             self._reporting.cancel()
@@ -134,8 +162,8 @@ class EmulatorProcess:
         await self._proxy.close()
 
 
-async def _serve(config: ChannelConfig, args: argparse.Namespace) -> None:
-    service = EmulatorProcess(config, args.edge, args.controller).service()
+async def _serve(config: ChannelConfig, limits: Limits, args: argparse.Namespace) -> None:
+    service = EmulatorProcess(config, args.edge, args.controller, limits).service()
     # Sessions and watchers keep their streams open for ever: there is nothing to wait long for.
     await serve(service, args.listen, stop_with_parent=args.stop_with_parent, grace_s=0.2)
 
@@ -149,39 +177,19 @@ def run(args: argparse.Namespace) -> int:
     parse_address("--edge", args.edge)
     if args.controller is not None:
         parse_address("--controller", args.controller)
-    config = config_of(args)
-    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-        runner.run(_serve(config, args))
+    limits = Limits(args.idle_timeout, args.answer_deadline)
+    uvloop.run(_serve(config_of(args), limits, args))
     return 0
 
 
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    if sys.platform == "win32":
-        return asyncio.new_event_loop()
-    import uvloop
-
-    return uvloop.new_event_loop()
-
-
-class _Parser(argparse.ArgumentParser):
-    """Errors in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"channel_emulator: error: {message}\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = _Parser(prog="python -m channel_emulator", allow_abbrev=False)
+    parser = Parser(prog="python -m channel_emulator", allow_abbrev=False)
     add_arguments(parser)
     args = parser.parse_args(argv)
     logging.basicConfig(
         level=args.log_level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s"
     )
-    try:
-        return run(args)
-    except AirSplitError as error:
-        print(f"channel_emulator: error: {error}", file=sys.stderr)
-        return 2
+    return report_errors("channel_emulator", lambda: run(args))
 
 
 if __name__ == "__main__":

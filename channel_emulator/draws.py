@@ -31,6 +31,7 @@ class Purpose(StrEnum):
     LOSS = "loss"
     PILOT_FADING = "pilot fading"
     PILOT_NOISE = "pilot noise"
+    TOKEN_PILOT_NOISE = "pilot noise of combined tokens"  # noqa: S105
     JITTER = "jitter"
     RELIABLE_JITTER = "jitter of messages without a position"
 

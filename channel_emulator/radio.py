@@ -42,8 +42,14 @@ class Received:
     rate_bps: NDArray[np.float64] | None
     """[tokens]: rate of each token's fade; None where the configured rate applies."""
 
-    power: float
-    """Mean square of the values that were sent."""
+    power: NDArray[np.float64]
+    """[tokens]: mean square of the values that were sent."""
+
+    h: Floats
+    """Amplitude after combining: [tokens, 1], or [tokens, hidden] where elements fade alone."""
+
+    failed: NDArray[np.bool_]
+    """Not enough was received, whatever `loss` did besides; as `h`."""
 
 
 class Radio:
@@ -98,8 +104,17 @@ class Radio:
         """
         tokens, hidden = values.shape
         if self.config.is_transparent:
-            ones = np.ones(tokens, dtype=np.int64)
-            return Received(values, None, TRANSPARENT, ones, None, math.nan)
+            ones = np.ones((tokens, 1), dtype=np.float32)
+            return Received(
+                values=values,
+                erased=None,
+                truth=TRANSPARENT,
+                transmissions=np.ones(tokens, dtype=np.int64),
+                rate_bps=None,
+                power=np.full(tokens, math.nan),
+                h=ones,
+                failed=ones == 0,
+            )
         if not np.isfinite(values).all():
             count = values.size - int(np.isfinite(values).sum())
             raise TensorError(f"payload: {count} of {values.size} values are not finite")
@@ -123,7 +138,9 @@ class Radio:
             truth=truth,
             transmissions=faded.transmissions,
             rate_bps=self._rate_bps(faded.first, snr),
-            power=float(power.mean()),
+            power=power,
+            h=faded.h,
+            failed=faded.failed,
         )
 
     def _is_enough(self, gain: Floats, snr: NDArray[np.float64]) -> NDArray[np.bool_]:

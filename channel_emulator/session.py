@@ -18,7 +18,7 @@ from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import Direction, Draws, Purpose
 from channel_emulator.fading import Times
 from channel_emulator.knobs import RadioClock
-from channel_emulator.pilots import PERFECT, Estimator, sound
+from channel_emulator.pilots import PERFECT, Estimator, sound, sound_tokens
 from channel_emulator.radio import Radio
 from channel_emulator.truth import TRANSPARENT
 
@@ -58,12 +58,6 @@ class Session:
         self._links = {direction: link.Link() for direction in Direction}
         self._jitter: dict[tuple[int, Direction], Draws] = {}
         self._messages = 0
-
-    def carry_frame(
-        self, frame: edge_pb2.ActivationFrame, snapshot: Snapshot, arrival_ns: int
-    ) -> int:
-        """Sends a frame up: `impair`, then `schedule`."""
-        return self.schedule(frame, snapshot, arrival_ns, self.impair(frame, snapshot, arrival_ns))
 
     def impair(self, frame: edge_pb2.ActivationFrame, snapshot: Snapshot, arrival_ns: int) -> int:
         """The frame's payload, mask and report become what the receiver has. Returns its airtime.
@@ -150,19 +144,16 @@ class Session:
             position=header.position,
             times_ns=_token_times_ns(radio, header),
         )
-        pilots = sound(
-            config,
-            radio.draws(self._stream),
-            header.window,
-            header.position,
-            report.radio_time_ns,
-        )
+        draws, at = radio.draws(self._stream), (header.window, header.position)
+        pilots = sound(config, draws, *at, report.radio_time_ns)
+        token_pilots = sound_tokens(config, draws, *at, received)
         airtime_ns = link.frame_airtime_ns(config, len(frame.payload), received)
         frame.payload = codec.encode(received.values, header.dtype)
         header.erasure_mask = codec.encode_mask(received.erased)
         report.transmissions = int(received.transmissions.max())
         report.truth.CopyFrom(received.truth)
-        report.estimate.CopyFrom(self._estimator.observe(config, pilots, received))
+        estimate = self._estimator.observe(config, pilots, token_pilots, received)
+        report.estimate.CopyFrom(estimate)
         return airtime_ns
 
     def _delay_ns(

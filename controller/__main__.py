@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import grpc
+import uvloop
 
 from airsplit import rpc
 from airsplit.clock import SystemClock
-from airsplit.errors import AirSplitError
+from airsplit.command_line import Parser, report_errors
 from airsplit.v1 import controller_pb2, controller_pb2_grpc
 from controller.decision_log import DecisionLog
 from controller.decisions import Settings
@@ -68,23 +67,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until SIGTERM or SIGINT. The exit code: 0, or 2 after one line on standard error."""
-    logging.basicConfig(
-        level=args.log_level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s"
+    """Serves until SIGTERM or SIGINT. Returns the exit code.
+
+    Raises:
+        AirSplitError: it cannot start.
+    """
+    settings = Settings(
+        decision_interval_ms=args.decision_interval_ms,
+        min_dwell_ms=args.min_dwell_ms,
+        smoothing_ms=args.smoothing_ms,
+        max_sessions=args.max_sessions,
     )
-    try:
-        settings = Settings(
-            decision_interval_ms=args.decision_interval_ms,
-            min_dwell_ms=args.min_dwell_ms,
-            smoothing_ms=args.smoothing_ms,
-            max_sessions=args.max_sessions,
-        )
-        book = SessionBook(parse_policy(args.policy), settings)
-        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-            runner.run(_serve(book, args))
-    except AirSplitError as error:
-        print(f"controller: error: {error}", file=sys.stderr)
-        return 2
+    uvloop.run(_serve(SessionBook(parse_policy(args.policy), settings), args))
     return 0
 
 
@@ -99,32 +93,21 @@ async def _serve(book: SessionBook, args: argparse.Namespace) -> None:
 
     # Attached ends keep their streams open for ever, so there is nothing to wait long for.
     await rpc.serve(
-        rpc.Service("controller", register, stop=service.close),
+        rpc.Service("controller", register, stop=service.close, stopping=service.stopping),
         args.listen,
         stop_with_parent=args.stop_with_parent,
         grace_s=0.2,
     )
 
 
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    if sys.platform == "win32":
-        return asyncio.new_event_loop()
-    import uvloop
-
-    return uvloop.new_event_loop()
-
-
-class _Parser(argparse.ArgumentParser):
-    """Errors in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"controller: error: {message}\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = _Parser(prog="python -m controller", allow_abbrev=False)
+    parser = Parser(prog="python -m controller", allow_abbrev=False)
     add_arguments(parser)
-    return run(parser.parse_args(argv))
+    args = parser.parse_args(argv)
+    logging.basicConfig(
+        level=args.log_level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s"
+    )
+    return report_errors("controller", lambda: run(args))
 
 
 if __name__ == "__main__":

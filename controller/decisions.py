@@ -37,6 +37,11 @@ class Settings:
             raise InputError.of("--max-sessions", self.max_sessions, "at least 1")
 
     @property
+    def resend_ms(self) -> float:
+        """A decision that the UE has neither committed nor rejected is sent again after so long."""
+        return max(2000.0, 4 * self.decision_interval_ms)
+
+    @property
     def report_interval_ms(self) -> int:
         """How often ends are asked to report: twice a decision, not faster than every 20 ms."""
         return max(20, int(self.decision_interval_ms / 2))

@@ -62,6 +62,7 @@ def session_status(session: Session) -> controller_pb2.SessionStatus:
         split_version=session.split_version,
         switches=session.switches,
         overridden=session.override is not None,
+        pinned=session.pinned,
         channel=channel_pb2.ChannelEstimate(
             sigma=seen.sigma, m=seen.m, omega=seen.omega, loss=seen.loss, snr_db=seen.snr_db
         ),

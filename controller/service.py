@@ -16,8 +16,9 @@ from typing import Any
 import grpc
 
 from airsplit.clock import Clock
-from airsplit.errors import InputError, SessionLimitError, TransitionError
+from airsplit.errors import AirSplitError, InputError, SessionLimitError, TransitionError
 from airsplit.layer_range import LayerRange
+from airsplit.rpc import requests_have_ended
 from airsplit.v1 import controller_pb2, controller_pb2_grpc
 from controller.decision_log import DecisionLog, decision_record
 from controller.decisions import Consideration, Decision
@@ -30,6 +31,12 @@ log = logging.getLogger(__name__)
 
 MAX_ENDS = 1024
 
+PEERS: dict[int, str] = {
+    Role.ROLE_UE: "UE",
+    Role.ROLE_EDGE: "edge server",
+    Role.ROLE_CHANNEL: "channel emulator",
+}
+
 
 @dataclass(eq=False, slots=True)
 class End:
@@ -37,6 +44,12 @@ class End:
 
     key: int
     hello: controller_pb2.Hello
+    peer: str
+    """Where its connection comes from."""
+
+    in_order: bool = False
+    """It ended its stream itself; else it was lost."""
+
     outbox: Outbox = field(default_factory=Outbox)
     reader: asyncio.Task[None] | None = None
 
@@ -46,6 +59,12 @@ class End:
 
     def __str__(self) -> str:
         return f"{Role.Name(self.role).removeprefix('ROLE_')} {self.hello.id}"
+
+    @property
+    def named(self) -> str:
+        """For the log: role, id, and where it serves or else where it came from."""
+        address = self.hello.address or self.peer
+        return f"{PEERS[self.role]} {self.hello.id!r} at {address}"
 
 
 class ControllerService(controller_pb2_grpc.ControllerServicer):
@@ -59,6 +78,7 @@ class ControllerService(controller_pb2_grpc.ControllerServicer):
         self._ends: dict[int, End] = {}
         self._attachments = 0
         self._failures: dict[str, str] = {}
+        self._stopping = False
 
     async def Attach(
         self,
@@ -71,7 +91,7 @@ class ControllerService(controller_pb2_grpc.ControllerServicer):
             TransitionError: no Hello first, or a message that this role may not send.
             InputError: a Hello without role or id.
         """
-        end = self._attach(await first_hello(request_iterator))
+        end = self._attach(await first_hello(request_iterator), context.peer())
         # Also called where the peer vanished while this generator waited inside a yield.
         done: Any = lambda _: self._detach(end)  # noqa: E731 (grpc-stubs wants a class here)
         context.add_done_callback(done)
@@ -87,6 +107,10 @@ class ControllerService(controller_pb2_grpc.ControllerServicer):
             async for decision in end.outbox:
                 yield controller_pb2.AttachResponse(decision=self._to_proto(decision))
             await end.reader
+        except AirSplitError as error:
+            end.in_order = True
+            log.info("%s is sent away: %s", end.named, error)
+            raise
         finally:
             self._detach(end)
 
@@ -114,23 +138,27 @@ class ControllerService(controller_pb2_grpc.ControllerServicer):
             raise InputError.of("target", target, "a split, or release = true")
         return self._status(self._book.select(request.session_id))
 
+    def stopping(self) -> None:
+        """Ends that go from now on go because this process does."""
+        self._stopping = True
+
     async def close(self) -> None:
         for end in list(self._ends.values()):
             self._detach(end)
         if self._log:
             self._log.close()
 
-    def _attach(self, hello: controller_pb2.Hello) -> End:
+    def _attach(self, hello: controller_pb2.Hello, peer: str) -> End:
         if len(self._ends) >= MAX_ENDS:
             raise SessionLimitError(f"{MAX_ENDS} ends are attached already")
         self._attachments += 1
-        end = End(self._attachments, hello)
+        end = End(self._attachments, hello, peer)
         self._ends[end.key] = end
         if end.role == Role.ROLE_EDGE:  # what is on its way to the UEs is still to be prepared
             for session in self._book.sessions.values():
                 if session.pending:
                     end.outbox.put(session.pending)
-        log.info("%s attached", end)
+        log.info("%s attached", end.named)
         return end
 
     def _detach(self, end: End) -> None:
@@ -139,15 +167,23 @@ class ControllerService(controller_pb2_grpc.ControllerServicer):
         end.outbox.close()
         if end.reader:
             end.reader.cancel()
-        for session in self._book.drop(end.key):
+        dropped = self._book.drop(end.key)
+        for session in dropped:
             self._forget(session.session_id)
-            log.info("session %s ended: %s has gone", session.session_id, end)
-        log.info("%s detached", end)
+        # A UE without a session has said goodbye: it breaks the stream off when it is done.
+        clean = end.in_order or self._stopping or (end.role == Role.ROLE_UE and not dropped)
+        if clean:
+            log.info("%s detached", end.named)
+            return
+        ended = "".join(f", session {session.session_id[:8]} ends" for session in dropped)
+        log.warning("%s is gone%s", end.named, ended)
 
     async def _read(self, end: End, requests: AsyncIterator[controller_pb2.AttachRequest]) -> None:
         try:
             async for request in requests:
                 self._take(end, request)
+            await requests_have_ended()
+            end.in_order = True
         finally:
             end.outbox.close()
 

@@ -52,6 +52,9 @@ class Session:
     pending: Decision | None = None
     """Sent, neither committed nor rejected. A newer one supersedes it."""
 
+    sent_ns: int = 0
+    """When `pending` was last sent."""
+
     override: int | None = None
     """The operator's split, until it is released."""
 
@@ -201,6 +204,9 @@ class SessionBook:
     def consider(self, session: Session, now_ns: int) -> Consideration | None:
         """Decides about one session; None while the last look at it is too recent.
 
+        A decision that stays unanswered is given out again as it was: it or its answer may have
+        been lost with an attachment, and a UE that followed it finds nothing left to do.
+
         A policy that fails leaves the split as it is, whatever it raised.
         """
         last_ns, interval_ms = session.considered_ns, self.settings.decision_interval_ms
@@ -211,7 +217,11 @@ class SessionBook:
         if failure is not None:
             return _consideration(session, action, action.reason, failure=failure)
         if action.hold or action.split == session.target:
-            return _consideration(session, action, action.reason)
+            again = session.pending if self._is_overdue(session, now_ns) else None
+            if again is None:
+                return _consideration(session, action, action.reason)
+            session.sent_ns = now_ns
+            return _consideration(session, action, "again: neither committed nor rejected", again)
         if not session.governor.admits(now_ns, session.target, action.split):
             dwell_ms = self.settings.min_dwell_ms
             return _consideration(session, action, f"held: dwell of {dwell_ms:g} ms")
@@ -281,8 +291,12 @@ class SessionBook:
         session.target = split
         # Back to the committed split: the UE drops what was pending and has nothing to commit.
         session.pending = decision if split != session.split else None
+        session.sent_ns = now_ns
         session.governor.changed(now_ns)
         return decision
+
+    def _is_overdue(self, session: Session, now_ns: int) -> bool:
+        return now_ns - session.sent_ns >= self.settings.resend_ms * 1e6
 
 
 def _consideration(

@@ -14,20 +14,26 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
-from airsplit.errors import AirSplitError, InputError
+from airsplit.command_line import Parser, report_errors
+from airsplit.errors import InputError
+from airsplit.layer_range import LayerRange
 from controller.environment import EnvironmentConfig, Objective, SplitEnvironment
 from controller.evaluation import Scores, evaluate, optimal_split, settled_splits
 from controller.network import CONFIG_FILE, FORMAT, WEIGHTS_FILE, NetworkPolicy, load_policy
-from controller.policy import PolicyError
+from controller.policy import Observation, PolicyError, clamp
 from controller.table import PerplexityTable
 
 CHECKED_OBSERVATIONS = 1000
+
+LOGIT_TOLERANCE = 1e-4
+"""float32 networks of this size differ by some 1e-6 between two libraries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ def train(
         "ppo": asdict(ppo),
         "steps": int(model.num_timesteps),
         "seed": seed,
+        "command": _command(steps, seed, environment, ppo),
         "seconds": round(time.monotonic() - started, 1),
     }
     try:
@@ -101,12 +108,28 @@ def train(
     except OSError as error:
         raise InputError(f"--out: {out} cannot be written: {error.strerror}") from error
     policy = load_policy(out)
-    _require_equal(model, policy)
+    _require_equal(model, policy, table)
     scores = evaluate(policy, objective, environment.moves)
     record["scores"] = _rounded(scores)
     record["settled"] = settled_table(policy, objective)
     _write(out / CONFIG_FILE, record)
     return record
+
+
+def _command(steps: int, seed: int, environment: EnvironmentConfig, ppo: PpoConfig) -> str:
+    """What to type for this training, as far as it has flags."""
+    flags = {
+        "--table": "table.json",
+        "--out": "policy",
+        "--steps": steps,
+        "--seed": seed,
+        "--lambda": environment.cost_weight,
+        "--move-cost": environment.move_cost,
+        "--actions": len(environment.moves),
+        "--entropy": ppo.ent_coef,
+    }
+    given = " ".join(f"{flag} {value}" for flag, value in flags.items())
+    return f"python -m controller.train {given}{' --anneal' if ppo.anneal else ''}"
 
 
 def _learn(
@@ -156,18 +179,48 @@ def _weights(model: Any) -> dict[str, np.ndarray]:
     return weights
 
 
-def _require_equal(model: Any, policy: NetworkPolicy) -> None:
-    """The numpy actor has to choose what torch's chooses, on random observations.
+def _require_equal(model: Any, policy: NetworkPolicy, table: PerplexityTable) -> None:
+    """numpy has to compute what torch computes, and to serve the move that follows from it.
+
+    On random channels and splits of the table: the logits to LOGIT_TOLERANCE, and the split that
+    is served against the rounded mean move of torch's own distribution, unless that mean is within
+    the tolerance of halfway between two moves.
 
     Raises:
         PolicyError: it does not.
     """
+    import torch
+
     chance = np.random.default_rng(0)
-    x = chance.uniform(-1, 1, (CHECKED_OBSERVATIONS, 3)).astype(np.float32)
-    theirs, _ = model.predict(x, deterministic=True)
-    differ = int((policy.actor(x).argmax(axis=1) != theirs).sum())
+    layers = table.model.layers
+    splits = LayerRange(0, layers + 1)
+    seen = [
+        Observation(float(sigma), 1 / float(inverse_m), 0.0, inf, int(split), splits)
+        for sigma, inverse_m, split in zip(
+            chance.uniform(0, table.sigma_max, CHECKED_OBSERVATIONS),
+            chance.uniform(1e-3, table.inverse_m_max, CHECKED_OBSERVATIONS),
+            chance.integers(0, layers + 1, CHECKED_OBSERVATIONS),
+            strict=True,
+        )
+    ]
+    x = np.stack([policy.features.vector(o.sigma, o.m, o.split) for o in seen])
+    with torch.no_grad():
+        chosen = model.policy.get_distribution(torch.from_numpy(x)).distribution
+        theirs, shares = chosen.logits.numpy(), chosen.probs.double().numpy()
+    ours = policy.actor(x)
+    ours = ours - np.log(np.exp(ours.astype(np.float64)).sum(axis=1, keepdims=True))
+    apart = float(np.abs(ours - theirs).max())
+    if not apart <= LOGIT_TOLERANCE:
+        raise PolicyError(f"numpy and torch differ by {apart:.3g} in their logits")
+    moves = shares @ np.array(policy.actions)
+    sure = np.abs(np.abs(moves - np.rint(moves)) - 0.5) > LOGIT_TOLERANCE * len(policy.actions)
+    wanted = [
+        clamp(o.split + int(np.rint(move)), splits) for o, move in zip(seen, moves, strict=True)
+    ]
+    served = [policy.decide(observation).split for observation in seen]
+    differ = int((np.array(served) != np.array(wanted))[sure].sum())
     if differ:
-        raise PolicyError(f"numpy and torch differ in {differ} of {len(x)} actions")
+        raise PolicyError(f"what is served differs from torch's mean move in {differ} splits")
 
 
 def settled_table(policy: NetworkPolicy, objective: Objective) -> list[dict[str, Any]]:
@@ -199,14 +252,9 @@ def _write(path: Path, record: dict[str, Any]) -> None:
     path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"train: error: {message}\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     defaults = EnvironmentConfig()
-    parser = _Parser(
+    parser = Parser(
         prog="python -m controller.train",
         description="Trains a split policy with PPO on a measured table (experiments.grid).",
         epilog="example: python -m controller.train --table table.json --out policy --steps 50000",
@@ -228,25 +276,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="weight of PPO's entropy bonus, at least 0 (default: %(default)g)")  # fmt: skip
     add("--anneal", action="store_true", help="let the learning rate fall linearly to 0")
     args = parser.parse_args(argv)
-    try:
-        if args.steps < 1:
-            raise InputError.of("--steps", args.steps, "at least 1")
-        if not 0 <= args.seed < 2**32:
-            raise InputError.of("--seed", args.seed, "0-4294967295")
-        config = replace(
-            defaults,
-            cost_weight=args.cost_weight,
-            move_cost=args.move_cost,
-            max_move=args.actions // 2,
-        )
-        table = PerplexityTable.load(args.table)
-        if not 0 <= args.entropy <= 1:
-            raise InputError.of("--entropy", args.entropy, "0-1")
-        ppo = PpoConfig(anneal=args.anneal, ent_coef=args.entropy)
-        record = train(table, args.out, args.steps, args.seed, config, ppo)
-    except AirSplitError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 2
+    return report_errors("train", lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains, and prints what came of it.
+
+    Raises:
+        InputError: a value is out of its range, or a file is not what it should be.
+        PolicyError: as `train`.
+    """
+    if args.steps < 1:
+        raise InputError.of("--steps", args.steps, "at least 1")
+    if not 0 <= args.seed < 2**32:
+        raise InputError.of("--seed", args.seed, "0-4294967295")
+    if not 0 <= args.entropy <= 1:
+        raise InputError.of("--entropy", args.entropy, "0-1")
+    config = replace(
+        EnvironmentConfig(),
+        cost_weight=args.cost_weight,
+        move_cost=args.move_cost,
+        max_move=args.actions // 2,
+    )
+    table = PerplexityTable.load(args.table)
+    ppo = PpoConfig(anneal=args.anneal, ent_coef=args.entropy)
+    record = train(table, args.out, args.steps, args.seed, config, ppo)
     for row in record["settled"]:
         splits = "/".join(map(str, row["settled"]))
         print(

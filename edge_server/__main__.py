@@ -27,6 +27,9 @@ from edge_server.sessions import SessionTable
 
 log = logging.getLogger(__name__)
 
+DETACH_S = 0.5
+"""Time for the controller to take its leave in order, seconds."""
+
 DEFAULT_LISTEN = "127.0.0.1:50051"
 
 
@@ -149,7 +152,8 @@ class EdgeProcess:
         sessions = SessionTable(partition, identity_of(config.model, partition), config)
         self.servicer = EdgeServicer(partition, sessions, config)
         self._controller = controller
-        self._attachment: asyncio.Task[None] | None = None
+        self._attachment: ControllerAttachment | None = None
+        self._attached: asyncio.Task[None] | None = None
         log.info(
             "holds layers %s of %s, %.1f MB of weights; %s",
             partition.held,
@@ -166,13 +170,18 @@ class EdgeProcess:
         if self._controller is None:
             return
         hello = controller_pb2.Hello(role=controller_pb2.ROLE_EDGE, id="edge", address=address)
-        attachment = ControllerAttachment(self._controller, hello, self._prepare)
-        self._attachment = asyncio.create_task(attachment.run())
+        self._attachment = ControllerAttachment(self._controller, hello, self._prepare)
+        self._attached = asyncio.create_task(self._attachment.run())
+
+    def stopping(self) -> None:
+        self.servicer.stopping = True
 
     async def stop(self) -> None:
-        if self._attachment is not None:
-            self._attachment.cancel()
-            await asyncio.gather(self._attachment, return_exceptions=True)
+        if self._attachment is not None and self._attached is not None:
+            self._attachment.finish()
+            await asyncio.wait([self._attached], timeout=DETACH_S)
+            self._attached.cancel()
+            await asyncio.gather(self._attached, return_exceptions=True)
         await asyncio.to_thread(self.servicer.engine.stop)
 
     def _prepare(self, decision: controller_pb2.SplitDecision) -> None:
@@ -191,7 +200,9 @@ def run(args: argparse.Namespace) -> int:
     if args.controller is not None:
         parse_address("--controller", args.controller)
     process = EdgeProcess(config_of(args), args.controller)
-    service = Service("edge server", process.register, process.start, process.stop)
+    service = Service(
+        "edge server", process.register, process.start, process.stop, process.stopping
+    )
     uvloop.run(serve(service, args.listen, stop_with_parent=args.stop_with_parent))
     return 0
 

@@ -14,7 +14,7 @@ from airsplit.cache_rows import export_rows, take_rows
 from airsplit.frames import Frame, Task
 from airsplit.handoff import RowSpan, pieces
 from airsplit.partition import ModelPartition
-from airsplit.rpc import MAX_CHUNK_BYTES, ServicerContext
+from airsplit.rpc import MAX_CHUNK_BYTES, ServicerContext, requests_have_ended
 from airsplit.v1 import edge_pb2, edge_pb2_grpc
 from edge_server.config import EdgeConfig
 from edge_server.engine import Engine, Priority
@@ -76,6 +76,8 @@ class EdgeServicer(edge_pb2_grpc.EdgeServicer):
         self.sessions = sessions
         self.config = config
         self.engine = Engine()
+        self.stopping = False
+        """Calls that end from now on end because this process does."""
 
     async def Infer(
         self, requests: AsyncIterator[edge_pb2.InferRequest], context: ServicerContext
@@ -91,7 +93,8 @@ class EdgeServicer(edge_pb2_grpc.EdgeServicer):
                 yield response
             session.protocol.close()
         except (asyncio.CancelledError, GeneratorExit):
-            log.warning("UE %s at %s is gone", session.ue_id, context.peer())
+            if not self.stopping:
+                log.warning("UE %s at %s is gone", session.ue_id, context.peer())
             raise
         finally:
             reader.cancel()
@@ -150,6 +153,7 @@ class EdgeServicer(edge_pb2_grpc.EdgeServicer):
         try:
             while (request := await self._next(requests)) is not None:
                 inbox.put(request, time.monotonic_ns())
+            await requests_have_ended()
             inbox.end(None)
         except errors.AirSplitError as error:
             inbox.end(error)

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf, isinf, log, sqrt
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import torch
 
 from airsplit.checkpoint import Checkpoint, locate
-from airsplit.errors import AirSplitError, InputError
+from airsplit.command_line import Parser, report_errors
+from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange
 from airsplit.partition import ModelPartition
 from airsplit.perplexity import windows
@@ -182,14 +182,9 @@ def _windows(config: GridConfig, checkpoint: Checkpoint) -> list[list[int]]:
     return [whole[int(n)] for n in np.linspace(0, len(whole) - 1, config.windows)]
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"grid: error: {message}\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     defaults = GridConfig()
-    parser = _Parser(
+    parser = Parser(
         prog="python -m experiments.grid",
         description="Measures NLL over (sigma, m, p) and writes the controller's table as JSON.",
         epilog="example: python -m experiments.grid --out table.json --windows 2 --seed 1",
@@ -209,22 +204,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="windows per cell (default: %(default)d)")  # fmt: skip
     add("--seed", type=int, default=defaults.seed, help="of the channel (default: %(default)d)")
     args = parser.parse_args(argv)
-    try:
-        if not args.out.resolve().parent.is_dir():
-            raise InputError.of("--out", str(args.out), "a file in a directory that exists")
-        config = GridConfig(
-            model=args.model,
-            dataset=args.dataset,
-            sigmas=tuple(args.sigma),
-            shapes=tuple(args.m),
-            window=args.window,
-            windows=args.windows,
-            seed=args.seed,
-        )
-        measure(config).save(args.out)
-    except AirSplitError as error:
-        print(f"grid: error: {error}", file=sys.stderr)
-        return 2
+    return report_errors("grid", lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and writes the table.
+
+    Raises:
+        InputError: a value is out of its range, or a file cannot be read.
+    """
+    if not args.out.resolve().parent.is_dir():
+        raise InputError.of("--out", str(args.out), "a file in a directory that exists")
+    config = GridConfig(
+        model=args.model,
+        dataset=args.dataset,
+        sigmas=tuple(args.sigma),
+        shapes=tuple(args.m),
+        window=args.window,
+        windows=args.windows,
+        seed=args.seed,
+    )
+    measure(config).save(args.out)
     return 0
 
 

@@ -157,7 +157,7 @@ class AttachResponse(_message.Message):
     def __init__(self, attached: _Optional[_Union[Attached, _Mapping]] = ..., decision: _Optional[_Union[SplitDecision, _Mapping]] = ...) -> None: ...
 
 class SessionStatus(_message.Message):
-    __slots__ = ("session_id", "ue_id", "splits", "split", "target", "split_version", "switches", "overridden", "channel")
+    __slots__ = ("session_id", "ue_id", "splits", "split", "target", "split_version", "switches", "overridden", "channel", "pinned")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     UE_ID_FIELD_NUMBER: _ClassVar[int]
     SPLITS_FIELD_NUMBER: _ClassVar[int]
@@ -167,6 +167,7 @@ class SessionStatus(_message.Message):
     SWITCHES_FIELD_NUMBER: _ClassVar[int]
     OVERRIDDEN_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     ue_id: str
     splits: _edge_pb2.Layers
@@ -176,7 +177,8 @@ class SessionStatus(_message.Message):
     switches: int
     overridden: bool
     channel: _channel_pb2.ChannelEstimate
-    def __init__(self, session_id: _Optional[str] = ..., ue_id: _Optional[str] = ..., splits: _Optional[_Union[_edge_pb2.Layers, _Mapping]] = ..., split: _Optional[int] = ..., target: _Optional[int] = ..., split_version: _Optional[int] = ..., switches: _Optional[int] = ..., overridden: _Optional[bool] = ..., channel: _Optional[_Union[_channel_pb2.ChannelEstimate, _Mapping]] = ...) -> None: ...
+    pinned: bool
+    def __init__(self, session_id: _Optional[str] = ..., ue_id: _Optional[str] = ..., splits: _Optional[_Union[_edge_pb2.Layers, _Mapping]] = ..., split: _Optional[int] = ..., target: _Optional[int] = ..., split_version: _Optional[int] = ..., switches: _Optional[int] = ..., overridden: _Optional[bool] = ..., channel: _Optional[_Union[_channel_pb2.ChannelEstimate, _Mapping]] = ..., pinned: _Optional[bool] = ...) -> None: ...
 
 class GetSplitRequest(_message.Message):
     __slots__ = ("session_id",)

@@ -18,16 +18,18 @@ from airsplit.frames import ITEM_BYTES
 from airsplit.v1 import channel_pb2_grpc, edge_pb2, edge_pb2_grpc
 from channel_emulator.__main__ import EmulatorProcess
 from channel_emulator.config import parse_channel
+from channel_emulator.limits import Limits
 
 
 class EchoEdge(edge_pb2_grpc.EdgeServicer):
     """Answers each frame with a result that echoes its report; keeps everything it was sent."""
 
-    def __init__(self, logits_bytes: int = 0) -> None:
+    def __init__(self, logits_bytes: int = 0, answer_s: float = 0.0) -> None:
         self.frames: dict[str, list[edge_pb2.ActivationFrame]] = {}
         self.rows: list[edge_pb2.CacheRows] = []
         self.ended: list[str] = []
         self.logits = bytes(logits_bytes)
+        self.answer_s = answer_s
 
     async def Infer(  # noqa: N802
         self, requests: AsyncIterator[edge_pb2.InferRequest], context: Any
@@ -42,6 +44,7 @@ class EchoEdge(edge_pb2_grpc.EdgeServicer):
             yield edge_pb2.InferResponse(opened=opened)
             async for request in requests:
                 frames.append(request.frame)
+                await asyncio.sleep(self.answer_s)
                 header = request.frame.header
                 result = edge_pb2.InferenceResult(
                     session_id=session_id,
@@ -98,6 +101,7 @@ async def bench(
     edge: EchoEdge | None = None,
     edge_address: str | None = None,
     controller: str | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Bench]:
     """An emulator with channel `spec` in front of `edge`, or of whatever is at `edge_address`."""
 
@@ -112,7 +116,7 @@ async def bench(
         )
         servers.append(server)
     assert edge_address is not None
-    process = EmulatorProcess(parse_channel(spec), edge_address, controller)
+    process = EmulatorProcess(parse_channel(spec), edge_address, controller, limits)
     service = process.service()
     server, address = await rpc.start_server(service, "127.0.0.1:0")
     servers.append(server)

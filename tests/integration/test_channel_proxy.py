@@ -35,6 +35,7 @@ from airsplit.v1 import (
 )
 from channel_emulator import codec
 from channel_emulator.config import parse_channel
+from channel_emulator.limits import Limits
 from channel_emulator.proxy import MAX_INLINE_BYTES
 from channel_emulator.radio import Radio
 from tests.integration import channel_support
@@ -486,6 +487,118 @@ def test_an_edge_that_stalls_meets_the_deadline():
                 finally:
                     edge.send_signal(signal.SIGCONT)
                 assert type(error) is PeerTimeoutError
+
+    run(scenario())
+
+
+def test_an_edge_that_hangs_is_named_before_the_ue_gives_up():
+    """Every call to it: a session with a frame, K/V both ways, a question."""
+
+    async def scenario():
+        with echo_process() as (edge, edge_address):
+            limits = Limits(answer_deadline_s=0.5)
+            async with bench("ideal", edge_address=edge_address, limits=limits) as b:
+                client = await Client.open(b.edge, timeout=10)
+                await send_all(client, activations(2, HIDDEN))
+                edge.send_signal(signal.SIGSTOP)
+                began = time.monotonic()
+                try:
+                    found = await asyncio.gather(
+                        caught(client.exchange(client.frame(bytes(4 * HIDDEN), 1, HIDDEN)), b),
+                        caught(Client.open(b.edge, timeout=10), b),
+                        caught(b.edge.DescribeEdge(edge_pb2.DescribeEdgeRequest(), timeout=10), b),
+                        caught(b.edge.PushCache(iter([edge_pb2.CacheRows()]), timeout=10), b),
+                        caught(b.edge.PullCache(edge_pb2.PullCacheRequest(), timeout=10).read(), b),
+                    )
+                finally:
+                    edge.send_signal(signal.SIGCONT)
+                assert time.monotonic() - began < 3
+                for error in found:
+                    assert type(error) is PeerTimeoutError
+                    assert str(error) == (
+                        f"edge server at {edge_address} did not answer: "
+                        "no answer and no sign of life within 0.5 s"
+                    )
+                assert not b.emulator.sessions
+
+    run(scenario())
+
+
+def test_an_edge_that_computes_for_long_is_waited_for():
+    async def scenario():
+        async with bench(
+            "ideal", EchoEdge(answer_s=1.5), limits=Limits(answer_deadline_s=0.2)
+        ) as b:
+            client = await Client.open(b.edge)
+            for token in activations(2, HIDDEN):
+                await client.send(client.frame(token.tobytes(), 1, HIDDEN))
+            assert [(await client.read()).result.sequence for _ in range(2)] == [0, 1]
+            await client.close()
+
+    run(scenario())
+
+
+def test_a_session_whose_ue_thinks_is_left_alone():
+    async def scenario():
+        limits = Limits(idle_timeout_s=0.2, answer_deadline_s=0.2)
+        async with bench("ideal", EchoEdge(), limits=limits) as b:
+            client = await Client.open(b.edge)
+            await asyncio.sleep(0.6)
+            await send_all(client, activations(1, HIDDEN))
+            await client.close()
+
+    run(scenario())
+
+
+def test_a_stream_that_stays_silent_is_ended():
+    async def scenario():
+        edge = EchoEdge()
+        async with bench("ideal", edge, limits=Limits(idle_timeout_s=0.2)) as b:
+            silent, begun = b.edge.PushCache(), b.edge.PushCache()
+            await begun.write(edge_pb2.CacheRows(session_id="x"))
+            for call in (b.edge.Infer().read(), silent, begun):
+                async with asyncio.timeout(3):
+                    error = await caught(call, b)
+                assert type(error) is PeerTimeoutError
+                assert str(error) == "no message within 0.2 s (--idle-timeout)"
+
+    run(scenario())
+
+
+def test_the_log_names_who_was_lost_and_a_clean_end_is_no_warning(caplog):
+    caplog.set_level("INFO", "channel_emulator.proxy")
+
+    def said(level: str) -> list[str]:
+        found = [r.getMessage() for r in caplog.records if r.levelname == level]
+        caplog.clear()
+        return found
+
+    async def scenario():
+        edge = EchoEdge()
+        with echo_process() as (child, edge_address):
+            async with bench("ideal", edge) as b:
+                client = await Client.open(b.edge, ue_id="phone")
+                await client.close()
+                await until(lambda: not b.emulator.sessions)
+                (line,) = said("INFO")
+                assert line.startswith(f"session {client.session_id[:8]} of UE phone at ipv")
+                client = await Client.open(b.edge, ue_id="phone")
+                client.call.cancel()
+                await until(lambda: not b.emulator.sessions)
+                (line,) = said("WARNING")
+                assert line.startswith("UE phone at ipv")
+                assert line.endswith(f" is gone: session {client.session_id[:8]}")
+                await caught(Client.open(b.edge, ue_id="refused"), b)
+                assert said("WARNING") == []
+            async with bench("ideal", edge_address=edge_address) as b:
+                client = await Client.open(b.edge, ue_id="phone")
+                child.kill()
+                await caught(client.read(), b)
+                (line,) = said("WARNING")
+                assert line.startswith(
+                    f"session {client.session_id[:8]} of UE phone: "
+                    f"edge server at {edge_address} is unavailable: "
+                )
 
     run(scenario())
 

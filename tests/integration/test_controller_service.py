@@ -116,6 +116,11 @@ class End:
         )
         self.send(committed=committed)
 
+    def end(self) -> None:
+        """Ends the stream in order."""
+        self._outgoing.put(None)
+        assert list(self._call) == []
+
     def vanish(self) -> None:
         self._call.cancel()
         self._outgoing.put(None)
@@ -236,6 +241,47 @@ def test_operator_overrides_and_releases(launch: Launch, attach: Attach) -> None
     ue.report("s", 9, sigma=0.0)
     decision = ue.receive().decision
     assert (decision.split, decision.reason, decision.version) == (2, "policy", 2)
+
+
+def test_a_session_whose_user_chose_the_split_is_shown_as_pinned(
+    launch: Launch, attach: Attach
+) -> None:
+    controller = launch("--policy", "fixed:2")
+    ue = attach(controller, UE, "ue")
+    ue.start("a", pinned=True)
+    ue.start("b")
+    eventually(lambda: len(controller.status().sessions) == 2)
+    assert [s.pinned for s in controller.status().sessions] == [True, False]
+
+
+def test_the_log_names_who_was_lost_and_a_clean_end_is_no_warning(
+    launch: Launch, attach: Attach
+) -> None:
+    controller = launch("--policy", "fixed:2", "--log-level", "info")
+    lost = [attach(controller, UE, "u1"), attach(controller, EDGE, "e1")]
+    lost.append(attach(controller, CHANNEL, "c1"))
+    lost[0].start("s" * 32)
+    done, tidy = attach(controller, UE, "u2"), attach(controller, EDGE, "e2")
+    done.start("t" * 32)
+    stays = attach(controller, EDGE, "e3")
+    eventually(lambda: len(controller.status().sessions) == 2)
+    done.send(ended=controller_pb2.SessionEnded(session_id="t" * 32))
+    eventually(lambda: len(controller.status().sessions) == 1)
+    for end in (*lost, done):
+        end.vanish()
+    tidy.end()
+    eventually(lambda: [hello.id for hello in controller.status().attached] == [stays.name])
+    lines = controller.stop().splitlines()
+    gone = sorted(line.partition(" WARNING ")[2] for line in lines if " WARNING " in line)
+    for line, start in zip(
+        gone,
+        ("UE 'u1' at ipv", "channel emulator 'c1' at ipv", "edge server 'e1' at ipv"),
+        strict=True,
+    ):
+        assert line.startswith(start)
+        assert line.endswith(", session ssssssss ends" if "u1" in line else " is gone")
+    detached = [line for line in lines if " INFO " in line and line.endswith(" detached")]
+    assert sorted(line.split("'")[1] for line in detached) == ["e2", "e3", "u2"]
 
 
 def test_operator_errors_are_named(launch: Launch, attach: Attach) -> None:
@@ -466,7 +512,7 @@ def test_bad_flags_are_one_line_and_exit_code_2(flags: list[str], why: str) -> N
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith(f"controller: error: {why}")
+    assert f"controller: error: {why}" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from cli.stack import Stack, start_services
 from ue_client.link import Link
 
 DEADLINE_S = 3.0
+ANSWER_DEADLINE_S = 1.5
 SLACK_S = 1.0
 
 
@@ -31,6 +33,7 @@ def running() -> Iterator[Stack]:
             channel="ideal",
             seed=0,
             edge_arguments=["--threads", "1"],
+            channel_arguments=["--answer-deadline", str(ANSWER_DEADLINE_S)],
             controller_arguments=["--policy", "fixed:5"],
         )
         yield stack
@@ -89,6 +92,29 @@ def open_sessions(stack: Stack) -> int:
         return link.describe().sessions
 
 
+def wait_no_session(stack: Stack) -> None:
+    """Returns when the edge has freed every session."""
+    limit = time.monotonic() + DEADLINE_S + SLACK_S
+    while open_sessions(stack) and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert open_sessions(stack) == 0
+
+
+def warnings(stack: Stack, name: str) -> list[str]:
+    """The warnings that a child has written by now."""
+    log = stack.children[name].log
+    text = os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0).decode()
+    return [line for line in text.splitlines() if " WARNING " in line]
+
+
+def wait_logged(stack: Stack, name: str, pattern: str) -> None:
+    """Returns when a child has warned of that."""
+    limit = time.monotonic() + DEADLINE_S + SLACK_S
+    while not any(re.search(pattern, line) for line in warnings(stack, name)):
+        assert time.monotonic() < limit, (name, pattern, warnings(stack, name))
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("victim", ["edge server", "channel emulator"])
 def test_a_peer_that_hangs_is_named_in_time(survivors: Stack, victim: str) -> None:
     ue = start_ue(survivors)
@@ -99,21 +125,36 @@ def test_a_peer_that_hangs_is_named_in_time(survivors: Stack, victim: str) -> No
         line, seconds = error_of(ue)
     finally:
         process.send_signal(signal.SIGCONT)
-    # Whoever hangs behind the emulator looks to the UE like the emulator: it is the peer it has.
-    assert f"channel emulator at {survivors.children['channel emulator'].address}" in line
-    assert seconds < DEADLINE_S + SLACK_S
+    assert f"{victim} at {survivors.children[victim].address} did not answer: " in line
+    assert seconds < (ANSWER_DEADLINE_S if victim == "edge server" else DEADLINE_S) + SLACK_S
+    wait_no_session(survivors)
+    if victim == "edge server":
+        session = "session [0-9a-f]{8} of UE ue"
+        address = survivors.children[victim].address
+        wait_logged(survivors, "channel emulator", f"{session}: edge server at {address} did not")
 
 
 def test_a_lost_ue_frees_its_session(survivors: Stack) -> None:
-    ue = start_ue(survivors)
+    ue = start_ue(survivors, "--ue-id", "phone")
     wait_generating(survivors)
     assert open_sessions(survivors) == 1
     ue.kill()
     ue.communicate(timeout=10)
-    limit = time.monotonic() + DEADLINE_S + SLACK_S
-    while open_sessions(survivors) and time.monotonic() < limit:
-        time.sleep(0.05)
-    assert open_sessions(survivors) == 0
+    wait_no_session(survivors)
+    session = "session [0-9a-f]{8}"
+    local = r"ipv4:127\.0\.0\.1:\d+"
+    wait_logged(survivors, "channel emulator", f"UE phone at {local} is gone: {session}")
+    wait_logged(survivors, "controller", f"UE 'phone' at {local} is gone, {session} ends")
+    wait_logged(survivors, "edge server", f"UE phone at {local} is gone")
+
+
+def test_a_session_that_ends_in_order_warns_nobody(survivors: Stack) -> None:
+    before = {name: len(warnings(survivors, name)) for name in survivors.children}
+    ue = start_ue(survivors, "--max-new-tokens", "5")
+    _, err = ue.communicate(timeout=60)
+    assert ue.returncode == 0, err
+    time.sleep(0.2)
+    assert {name: len(warnings(survivors, name)) for name in survivors.children} == before
 
 
 def test_without_its_controller_a_generation_goes_on(survivors: Stack) -> None:
@@ -127,6 +168,8 @@ def test_without_its_controller_a_generation_goes_on(survivors: Stack) -> None:
     assert len(result["token_ids"]) == 400
     assert set(result["splits"][200:]) == {5}, "the last committed split goes on"
     assert f"controller at {controller.address}" in err
+    for name in ("edge server", "channel emulator"):
+        wait_logged(survivors, name, f"controller at {controller.address} is ")
 
 
 @pytest.mark.parametrize("victim", ["edge server", "channel emulator"])
@@ -141,6 +184,13 @@ def test_a_killed_peer_is_named_in_time(victim: str) -> None:
         assert seconds < DEADLINE_S + SLACK_S
         for name, other in stack.children.items():
             assert name == victim or other.process.poll() is None, f"{name} went down with it"
+        wait_logged(stack, "controller", f"{victim} '.*' at {child.address} is gone")
+        if victim == "edge server":
+            session = "session [0-9a-f]{8} of UE ue"
+            gone = f"{session}: edge server at {child.address} is unavailable"
+            wait_logged(stack, "channel emulator", gone)
+        else:
+            wait_logged(stack, "edge server", r"UE ue at ipv4:127\.0\.0\.1:\d+ is gone")
 
 
 def children_of(pid: int) -> set[int]:

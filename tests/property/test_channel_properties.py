@@ -14,7 +14,7 @@ from airsplit.v1 import channel_pb2, edge_pb2
 from channel_emulator import codec, link, wire
 from channel_emulator.config import ALLOWED, PRESETS, ChannelConfig, parse_channel
 from channel_emulator.knobs import Choice, Equalizer
-from channel_emulator.pilots import Estimator, sound
+from channel_emulator.pilots import Estimator, sound, sound_tokens
 from channel_emulator.radio import Radio
 from channel_emulator.session import Session, Snapshot
 
@@ -79,7 +79,10 @@ def test_every_channel_gives_back_numbers_of_the_same_shape(config, sent, positi
         np.testing.assert_array_equal(received.values, sent)
     assert link.frame_airtime_ns(config, sent.nbytes, received) >= 0
     assert link.reliable_airtime_ns(config, sent.nbytes) >= 0
-    estimate = Estimator().observe(config, sound(config, radio.draws(1), window, 0, 0), received)
+    draws = radio.draws(1)
+    pilots = sound(config, draws, window, 0, 0)
+    token_pilots = sound_tokens(config, draws, window, 0, received)
+    estimate = Estimator().observe(config, pilots, token_pilots, received)
     assert estimate.sigma >= 0 or config.equalizer is Equalizer.ZERO_FORCING
 
 
@@ -153,7 +156,9 @@ def test_every_frame_passes_or_is_named(frame, spec):
     session = Session(edge_pb2.OpenSession(session_id="s"), VirtualClock())
     before = frame.payload
     snapshot = Snapshot(parse_channel(spec), 1)
-    error = error_of(lambda: session.carry_frame(frame, snapshot, arrival_ns=0))
+    error = error_of(
+        lambda: session.schedule(frame, snapshot, 0, session.impair(frame, snapshot, 0))
+    )
     if error is not None:
         assert isinstance(error, FrameError)
         assert "\n" not in str(error)

@@ -22,6 +22,12 @@ MS = 1_000_000
 HIDDEN = 64
 
 
+def carry_frame(session, frame, snapshot, arrival_ns):
+    """Sends a frame up as the proxy does; when it is due."""
+    airtime_ns = session.impair(frame, snapshot, arrival_ns)
+    return session.schedule(frame, snapshot, arrival_ns, airtime_ns)
+
+
 def opened(stream=5):
     return edge_pb2.OpenSession(session_id="s", ue_id="ue", stream=stream, split=2)
 
@@ -60,7 +66,7 @@ def test_a_frame_meets_the_radio_with_its_own_keys(spec, dtype):
     session = Session(opened(stream=11), VirtualClock())
     frame = frame_of(values_of(3), position=7, window=2, stream_offset=40, dtype=dtype)
     sent = codec.decode(frame.payload, dtype, (3, HIDDEN))
-    session.carry_frame(frame, Snapshot(config, 4), arrival_ns=0)
+    carry_frame(session, frame, Snapshot(config, 4), arrival_ns=0)
     radio = Radio(config)
     expected = radio.transmit(
         sent, stream=11, window=2, position=7, times_ns=radio.replay_times_ns(40, 3)
@@ -82,7 +88,7 @@ def test_ideal_does_not_touch_the_payload():
     payload = bytes(range(256))  # as float32 not all of it is a number
     frame = frame_of(np.zeros((1, HIDDEN), np.float32))
     frame.payload = payload
-    session.carry_frame(frame, snapshot("ideal"), arrival_ns=0)
+    carry_frame(session, frame, snapshot("ideal"), arrival_ns=0)
     assert frame.payload == payload
     report = frame.header.channel
     assert (report.estimate.sigma, report.estimate.loss, report.truth.loss) == (0, 0, 0)
@@ -94,7 +100,7 @@ def test_what_the_ue_wrote_in_the_emulators_fields_is_overwritten():
     session = Session(opened(), VirtualClock())
     frame = frame_of(values_of(1), erasure_mask=b"\xff" * (HIDDEN // 8))
     frame.header.channel.queue_ns = 99
-    session.carry_frame(frame, snapshot("ideal"), arrival_ns=0)
+    carry_frame(session, frame, snapshot("ideal"), arrival_ns=0)
     assert frame.header.erasure_mask == b""
     assert frame.header.channel.queue_ns == 0
 
@@ -103,8 +109,8 @@ def test_the_schedule_is_reported():
     session = Session(opened(), VirtualClock())
     link = snapshot("ideal,rate_mbps=1,delay_ms=20")
     first, second = frame_of(values_of(1)), frame_of(values_of(1), position=1)
-    assert session.carry_frame(first, link, arrival_ns=5 * MS) == 5 * MS + 2_048_000 + 20 * MS
-    session.carry_frame(second, link, arrival_ns=5 * MS)
+    assert carry_frame(session, first, link, arrival_ns=5 * MS) == 5 * MS + 2_048_000 + 20 * MS
+    carry_frame(session, second, link, arrival_ns=5 * MS)
     report = second.header.channel
     assert (report.airtime_ns, report.queue_ns, report.delay_ns) == (2_048_000, 2_048_000, 20 * MS)
 
@@ -112,7 +118,7 @@ def test_the_schedule_is_reported():
 def test_results_pay_on_a_link_of_their_own():
     session = Session(opened(), VirtualClock())
     link = snapshot("ideal,rate_mbps=1,delay_ms=20", version=3)
-    session.carry_frame(frame_of(values_of(8)), link, arrival_ns=0)
+    carry_frame(session, frame_of(values_of(8)), link, arrival_ns=0)
     result = edge_pb2.InferenceResult(session_id="s", logits=bytes(996))
     due_ns = session.carry_result(result, link, arrival_ns=0)
     report = result.downlink
@@ -127,7 +133,7 @@ def test_rows_pay_on_the_link_of_their_session():
     link = snapshot("ideal,rate_mbps=1,delay_ms=20")
     session.carry_reliable(Direction.UPLINK, 1000, link, arrival_ns=0)
     frame = frame_of(values_of(1))
-    session.carry_frame(frame, link, arrival_ns=0)
+    carry_frame(session, frame, link, arrival_ns=0)
     assert frame.header.channel.queue_ns == 8 * MS
 
 
@@ -136,7 +142,7 @@ def test_jitter_moves_delays():
     delays = set()
     for position in range(4):
         frame = frame_of(values_of(1), position=position)
-        session.carry_frame(frame, snapshot("ideal,delay_ms=5,jitter_ms=2"), position * 100 * MS)
+        carry_frame(session, frame, snapshot("ideal,delay_ms=5,jitter_ms=2"), position * 100 * MS)
         delays.add(frame.header.channel.delay_ns)
     assert len(delays) == 4
 
@@ -147,7 +153,7 @@ def test_live_time_is_the_clocks():
     gains = []
     for arrival_ms in (0, 9, 11):
         frame = frame_of(values_of(2))
-        session.carry_frame(frame, snapshot(spec), arrival_ms * MS)
+        carry_frame(session, frame, snapshot(spec), arrival_ms * MS)
         assert frame.header.channel.radio_time_ns == arrival_ms * MS
         gains.append(frame.header.channel.truth.mean_gain)
     assert gains[0] == gains[1] != gains[2]
@@ -159,7 +165,7 @@ def test_replay_does_not_look_at_the_clock():
     for arrival_ms in (0, 1234):
         session = Session(opened(), VirtualClock())
         frame = frame_of(values_of(4), position=3)
-        session.carry_frame(frame, snapshot(spec), arrival_ms * MS)
+        carry_frame(session, frame, snapshot(spec), arrival_ms * MS)
         payloads.add(frame.payload)
     assert len(payloads) == 1
 
@@ -169,7 +175,7 @@ def test_a_frame_that_does_not_fit_changes_nothing():
     frame = frame_of(values_of(2))
     frame.payload = frame.payload[:-1]
     with pytest.raises(TensorError, match="payload"):
-        session.carry_frame(frame, snapshot("awgn"), arrival_ns=0)
+        carry_frame(session, frame, snapshot("awgn"), arrival_ns=0)
     assert session.frames == 0
 
 
@@ -177,7 +183,7 @@ def test_a_time_beyond_all_clocks_is_named():
     session = Session(opened(), VirtualClock())
     frame = frame_of(values_of(1), stream_offset=2**63)
     with pytest.raises(PositionError, match="stream_offset: 9223372036854775808; allowed: 0-"):
-        session.carry_frame(frame, snapshot("awgn"), arrival_ns=0)
+        carry_frame(session, frame, snapshot("awgn"), arrival_ns=0)
 
 
 def test_estimates_follow_the_channel_through_its_versions():
@@ -186,7 +192,7 @@ def test_estimates_follow_the_channel_through_its_versions():
     for version, spec in enumerate(["awgn,sigma=0.2", "ideal", "awgn,sigma=1"]):
         for position in range(FRAMES):
             frame = frame_of(values_of(1), position=position)
-            session.carry_frame(frame, snapshot(spec, version + 1), arrival_ns=0)
+            carry_frame(session, frame, snapshot(spec, version + 1), arrival_ns=0)
         sigmas.append(frame.header.channel.estimate.sigma)
     assert sigmas == [pytest.approx(0.2, rel=0.05), 0, pytest.approx(1, rel=0.05)]
 
@@ -196,7 +202,7 @@ def test_outage_on_the_wire_has_its_closed_form():
     erased = 0
     for position in range(100):
         frame = frame_of(values_of(4), position=4 * position)
-        session.carry_frame(frame, snapshot("nakagami,m=2,h_th=0.5157"), arrival_ns=0)
+        carry_frame(session, frame, snapshot("nakagami,m=2,h_th=0.5157"), arrival_ns=0)
         erased += codec.decode_mask(frame.header.erasure_mask, (4, HIDDEN)).sum()
     share = erased / (100 * 4 * HIDDEN)
     assert share == pytest.approx(outage_probability(2, 1, 0.5157), abs=0.008)
@@ -238,7 +244,7 @@ def test_the_state_shows_each_sessions_last_report():
     session = emulator.open(opened())
     assert not emulator.state().links[0].HasField("last")
     frame = frame_of(values_of(1))
-    session.carry_frame(frame, emulator.snapshot, arrival_ns=0)
+    carry_frame(session, frame, emulator.snapshot, arrival_ns=0)
     (link,) = emulator.state().links
     assert (link.session_id, link.ue_id, link.frames) == ("s", "ue", 1)
     assert link.last == frame.header.channel

@@ -118,6 +118,39 @@ def test_rejection_frees_the_target_and_is_tried_again_after_the_dwell() -> None
     assert report(book, session, 600, sigma=3) == 10
 
 
+def test_a_decision_without_an_answer_is_sent_again() -> None:
+    """The UE or its answer may have been lost with an attachment."""
+    book = book_of(decision_interval_ms=100)
+    session = start(book)
+    assert report(book, session, 0, sigma=3) == 10
+    first = session.pending
+    assert report(book, session, 1900, sigma=3) is None
+    book.observe(session, 2000 * MS, Estimate(sigma=3))
+    again = book.consider(session, 2000 * MS)
+    assert again is not None
+    assert again.decision is first
+    assert again.reason == "again: neither committed nor rejected"
+    assert report(book, session, 2100, sigma=3) is None
+    assert report(book, session, 4000, sigma=3) == 10
+    book.commit(session, split=10, split_version=2, decided=1)
+    assert report(book, session, 9000, sigma=3) is None
+
+
+def test_an_override_without_an_answer_is_sent_again_too() -> None:
+    book = book_of()
+    session = start(book)
+    book.set_override("s", 7, 0)
+    assert report(book, session, 1900, sigma=3) is None
+    assert report(book, session, 2000, sigma=3) == 7
+    session.pinned = True
+    assert report(book, session, 4000, sigma=3) == 7
+
+
+def test_a_decision_waits_for_its_answer_in_proportion_to_the_interval() -> None:
+    assert Settings(decision_interval_ms=250).resend_ms == 2000
+    assert Settings(decision_interval_ms=1000).resend_ms == 4000
+
+
 def test_a_local_schedule_moves_the_target_too() -> None:
     book = book_of()
     session = start(book)

@@ -17,11 +17,11 @@ from safetensors.numpy import load_file
 from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange
 from controller.environment import EnvironmentConfig
-from controller.network import load_policy
-from controller.policy import Observation
+from controller.network import NetworkPolicy, load_policy
+from controller.policy import Action, Observation, PolicyError, clamp
 from controller.registry import DEFAULT_DIRECTORY
 from controller.table import PerplexityTable
-from controller.train import PpoConfig, main, train
+from controller.train import PpoConfig, _weights, main, train
 
 TABLE = DEFAULT_DIRECTORY / "table.json"
 STEPS = 800
@@ -60,6 +60,32 @@ def test_training_writes_a_policy_that_can_be_served(
     assert scores["policy"] <= scores["optimal"]
 
 
+def test_what_torch_does_not_compute_is_refused(
+    table: PerplexityTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The most probable move stays the same in both; what is served does not."""
+
+    def flatter(model: Any) -> dict[str, np.ndarray]:
+        weights = _weights(model)
+        return {k: v * 0.9 if k.startswith("actor.2") else v for k, v in weights.items()}
+
+    monkeypatch.setattr("controller.train._weights", flatter)
+    with pytest.raises(PolicyError, match=r"numpy and torch differ by .* in their logits"):
+        short(table, tmp_path)
+
+
+def test_a_served_move_that_is_not_torchs_mean_move_is_refused(
+    table: PerplexityTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def most_probable(policy: NetworkPolicy, seen: Observation) -> Action:
+        logits = policy.actor(policy.features.vector(seen.sigma, seen.m, seen.split))
+        return Action(clamp(seen.split + policy.actions[int(logits.argmax())], seen.splits))
+
+    monkeypatch.setattr(NetworkPolicy, "decide", most_probable)
+    with pytest.raises(PolicyError, match="what is served differs from torch's mean move"):
+        short(table, tmp_path)
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(
     table: PerplexityTable, tmp_path: Path
 ) -> None:
@@ -94,6 +120,10 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert record["actions"] == [-1, 0, 1]
     assert (record["environment"]["cost_weight"], record["environment"]["move_cost"]) == (0.5, 0.25)
     assert record["seed"] == 3
+    assert record["command"] == (
+        "python -m controller.train --table table.json --out policy --steps 400 --seed 3 "
+        "--lambda 0.5 --move-cost 0.25 --actions 3 --entropy 0.0"
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +153,7 @@ def test_argparse_errors_are_one_line_too() -> None:
         text=True,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("train: error: ")
+    assert done.stderr.startswith("python -m controller.train: error: ")
     assert done.stderr.count("\n") == 1
 
 
