@@ -132,7 +132,7 @@ def test_it_prints_a_line_a_second_and_a_table(finished: Finished) -> None:
     for label in ("mean split p", "perplexity, unsplit", "K/V handed over", "switches", "p95"):
         assert label in text
     for stage in ("UE", "uplink", "queue", "edge", "downlink", "transport"):
-        assert f"{stage}, p50" in text
+        assert f"  {stage} " in text
     assert not any("Traceback" in line or "Warning" in line for line in lines)
 
 
