@@ -21,7 +21,7 @@ from airsplit.checkpoint import EMBEDDED, Checkpoint, locate
 from airsplit.partition import ModelPartition
 from airsplit.telemetry import STAGES, TokenTrace
 from airsplit.text import load_tokenizer
-from cli.stack import Stack, start_services
+from experiments.stack import Stack, start_services
 from ue_client.generate import generate
 from ue_client.link import Link
 from ue_client.records import SessionRequest

@@ -20,9 +20,10 @@ from typing import Any
 import grpc
 import uvloop
 
-from airsplit.rpc import CHANNEL_OPTIONS, Service, start_server
+from airsplit.rpc import CHANNEL_OPTIONS
+from airsplit.serving import Service, start_server
 from airsplit.v1 import edge_pb2, edge_pb2_grpc
-from cli.stack import Stack
+from experiments.stack import Stack
 from ue_client.link import Link
 
 HIDDEN, TOKENS = 4096, 1  # fp16: 8 KiB

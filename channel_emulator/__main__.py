@@ -14,7 +14,8 @@ import uvloop
 from airsplit.attachment import ControllerAttachment
 from airsplit.clock import SystemClock
 from airsplit.command_line import Parser, report_errors
-from airsplit.rpc import Service, add_serving_arguments, parse_address, serve
+from airsplit.rpc import parse_address
+from airsplit.serving import Service, add_serving_arguments, serve
 from airsplit.v1 import channel_pb2, channel_pb2_grpc, controller_pb2, edge_pb2, edge_pb2_grpc
 from channel_emulator.config import ALLOWED, PRESETS, SYNTAX, ChannelConfig, parse_channel
 from channel_emulator.knobs import RadioClock

@@ -20,13 +20,8 @@ from airsplit.errors import (
     PeerUnavailableError,
     TransitionError,
 )
-from airsplit.rpc import (
-    ServicerContext,
-    connect_aio,
-    is_named,
-    requests_have_ended,
-    translate,
-)
+from airsplit.rpc import connect_aio, is_named, translate
+from airsplit.serving import ServicerContext, requests_have_ended
 from airsplit.v1 import edge_pb2, edge_pb2_grpc
 from channel_emulator.draws import Direction
 from channel_emulator.edge_watch import EdgeHealth, EdgeWatch, while_alive

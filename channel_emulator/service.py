@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from airsplit.errors import InputError
-from airsplit.rpc import ServicerContext
+from airsplit.serving import ServicerContext
 from airsplit.v1 import channel_pb2, channel_pb2_grpc, edge_pb2, edge_pb2_grpc
 from channel_emulator.proxy import Proxy
 from channel_emulator.state import Emulator

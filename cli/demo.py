@@ -28,7 +28,7 @@ from cli.demo_scenario import (
     flags,
 )
 from cli.demo_view import view_for
-from cli.stack import START_S, Stack
+from experiments.stack import START_S, Stack
 
 TICK_S = 0.2
 """Time between two looks at the events, two changes of the radio, two pictures; seconds."""

@@ -14,7 +14,7 @@ from airsplit.rpc import connect, translate
 from airsplit.v1 import channel_pb2, channel_pb2_grpc
 from cli.demo_scenario import Phase, Radio
 from cli.operator import DEADLINE_S
-from cli.stack import Child
+from experiments.stack import Child
 
 
 class Events:

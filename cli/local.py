@@ -10,8 +10,8 @@ from airsplit.checkpoint import Checkpoint, locate
 from airsplit.errors import InputError
 from airsplit.partition import parse_device
 from channel_emulator.config import parse_channel
-from cli.stack import Stack, start_services
 from controller.registry import parse_policy
+from experiments.stack import Stack, start_services
 from ue_client.config import AUTO, config_of
 from ue_client.steering import Schedule
 from ue_client.ue import Ue

@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import uvloop
 
-from airsplit import rpc
+from airsplit import serving
 from airsplit.clock import SystemClock
 from airsplit.command_line import Parser, report_errors
 from airsplit.v1 import controller_pb2, controller_pb2_grpc
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    rpc.add_serving_arguments(parser, "127.0.0.1:50053")
+    serving.add_serving_arguments(parser, "127.0.0.1:50053")
     add("--policy", default="ppo", metavar="POLICY",
         help="what decides, see below (default: %(default)s)")  # fmt: skip
     add("--decision-interval-ms", type=float, default=defaults.decision_interval_ms, metavar="MS",
@@ -92,8 +92,8 @@ async def _serve(book: SessionBook, args: argparse.Namespace) -> None:
         return [controller_pb2.DESCRIPTOR.services_by_name["Controller"].full_name]
 
     # Attached ends keep their streams open for ever, so there is nothing to wait long for.
-    await rpc.serve(
-        rpc.Service("controller", register, stop=service.close, stopping=service.stopping),
+    await serving.serve(
+        serving.Service("controller", register, stop=service.close, stopping=service.stopping),
         args.listen,
         stop_with_parent=args.stop_with_parent,
         grace_s=0.2,

@@ -18,7 +18,7 @@ import grpc
 from airsplit.clock import Clock
 from airsplit.errors import AirSplitError, InputError, SessionLimitError, TransitionError
 from airsplit.layer_range import LayerRange
-from airsplit.rpc import requests_have_ended
+from airsplit.serving import requests_have_ended
 from airsplit.v1 import controller_pb2, controller_pb2_grpc
 from controller.decision_log import DecisionLog, decision_record
 from controller.decisions import Consideration, Decision

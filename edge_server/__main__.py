@@ -18,7 +18,8 @@ from airsplit.errors import InputError
 from airsplit.identity import identity_of
 from airsplit.layer_range import LayerRange
 from airsplit.partition import ModelPartition, parse_device, use_threads
-from airsplit.rpc import Service, add_serving_arguments, parse_address, serve
+from airsplit.rpc import parse_address
+from airsplit.serving import Service, add_serving_arguments, serve
 from airsplit.tensor_codec import DTYPES, parse_dtype
 from airsplit.v1 import controller_pb2, edge_pb2, edge_pb2_grpc
 from edge_server.config import EdgeConfig

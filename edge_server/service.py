@@ -14,7 +14,8 @@ from airsplit.cache_rows import export_rows, take_rows
 from airsplit.frames import Frame, Task
 from airsplit.handoff import RowSpan, pieces
 from airsplit.partition import ModelPartition
-from airsplit.rpc import MAX_CHUNK_BYTES, ServicerContext, requests_have_ended
+from airsplit.rpc import MAX_CHUNK_BYTES
+from airsplit.serving import ServicerContext, requests_have_ended
 from airsplit.v1 import edge_pb2, edge_pb2_grpc
 from edge_server.config import EdgeConfig
 from edge_server.engine import Engine, Priority

@@ -12,7 +12,7 @@ import torch
 
 from airsplit.checkpoint import EMBEDDED, Checkpoint, locate
 from airsplit.partition import ModelPartition
-from cli.stack import Addresses, Stack, start_services
+from experiments.stack import Addresses, Stack, start_services
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch.set_num_threads(1)  # as the processes that the tests start: same shapes, same threads

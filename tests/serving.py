@@ -11,7 +11,7 @@ import grpc
 
 from airsplit.identity import identity_of
 from airsplit.partition import ModelPartition
-from airsplit.rpc import Service, start_server
+from airsplit.serving import Service, start_server
 from airsplit.v1 import edge_pb2_grpc
 from edge_server.config import EdgeConfig
 from edge_server.service import EdgeServicer

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import numpy as np
 
-from airsplit import rpc
+from airsplit import rpc, serving
 from airsplit.errors import StaleCacheError
 from airsplit.frames import ITEM_BYTES
 from airsplit.v1 import channel_pb2_grpc, edge_pb2, edge_pb2_grpc
@@ -111,14 +111,14 @@ async def bench(
 
     servers = []
     if edge is not None:
-        server, edge_address = await rpc.start_server(
-            rpc.Service("edge server", register), "127.0.0.1:0"
+        server, edge_address = await serving.start_server(
+            serving.Service("edge server", register), "127.0.0.1:0"
         )
         servers.append(server)
     assert edge_address is not None
     process = EmulatorProcess(parse_channel(spec), edge_address, controller, limits)
     service = process.service()
-    server, address = await rpc.start_server(service, "127.0.0.1:0")
+    server, address = await serving.start_server(service, "127.0.0.1:0")
     servers.append(server)
     assert service.start is not None
     await service.start(address)
@@ -228,7 +228,7 @@ def main() -> None:
         edge_pb2_grpc.add_EdgeServicer_to_server(EchoEdge(), server)
         return ["airsplit.v1.Edge"]
 
-    asyncio.run(rpc.serve(rpc.Service("edge server", register), sys.argv[1]))
+    asyncio.run(serving.serve(serving.Service("edge server", register), sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import grpc
 import numpy as np
 import pytest
 
-from airsplit import rpc
+from airsplit import rpc, serving
 from airsplit.errors import (
     InputError,
     PeerTimeoutError,
@@ -661,7 +661,7 @@ async def controller_at(listen: str):
         controller_pb2_grpc.add_ControllerServicer_to_server(controller, server)
         return ["airsplit.v1.Controller"]
 
-    server, address = await rpc.start_server(rpc.Service("controller", register), listen)
+    server, address = await serving.start_server(serving.Service("controller", register), listen)
     try:
         yield controller, address
     finally:

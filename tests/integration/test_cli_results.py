@@ -22,7 +22,7 @@ from airsplit.checkpoint import Checkpoint
 from airsplit.partition import ModelPartition
 from airsplit.text import load_tokenizer
 from cli.main import main
-from cli.stack import Addresses, Stack
+from experiments.stack import Addresses, Stack
 from tests.conftest import StartServices
 from tests.serving import edge_serving
 from ue_client.config import add_arguments, config_of

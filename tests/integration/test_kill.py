@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack import Stack, start_services
+from experiments.stack import Stack, start_services
 from ue_client.link import Link
 
 DEADLINE_S = 3.0

@@ -30,9 +30,9 @@ from airsplit.partition import ModelPartition
 from airsplit.perplexity import windows
 from airsplit.text import load_text, load_tokenizer
 from cli.main import main
-from cli.stack import Stack, start_services
 from edge_server.engine import Priority
 from edge_server.service import EdgeServicer
+from experiments.stack import Stack, start_services
 from tests.serving import edge_serving
 from ue_client.__main__ import main as ue_main
 from ue_client.link import Link

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from airsplit.attachment import MAX_WAITING, AttachmentThread, ControllerAttachment
-from airsplit.rpc import Service, start_server
+from airsplit.serving import Service, start_server
 from airsplit.v1 import controller_pb2, controller_pb2_grpc
 from tests.serving import serving
 

@@ -18,16 +18,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from airsplit import errors, rpc
-from airsplit.rpc import (
-    Service,
-    connect,
-    connect_aio,
-    parse_address,
-    serve,
-    start_server,
-    translate,
-    wait_ready,
-)
+from airsplit.rpc import connect, connect_aio, parse_address, translate, wait_ready
+from airsplit.serving import Service, serve, start_server
 from airsplit.v1 import controller_pb2, controller_pb2_grpc, edge_pb2, edge_pb2_grpc
 from tests.serving import serving
 
