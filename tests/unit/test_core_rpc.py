@@ -17,7 +17,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from airsplit import errors, rpc
+from airsplit import errors
+from airsplit import serving as serving_module
 from airsplit.rpc import connect, connect_aio, parse_address, translate, wait_ready
 from airsplit.serving import Service, serve, start_server
 from airsplit.v1 import controller_pb2, controller_pb2_grpc, edge_pb2, edge_pb2_grpc
@@ -316,8 +317,8 @@ class Waiting(edge_pb2_grpc.EdgeServicer):
 def test_a_client_behind_a_line_that_was_cut_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keepalive as it is shipped, twenty times as fast."""
     times = ("grpc.keepalive_time_ms", "grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms")
-    sooner = [(name, v // 20 if name in times else v) for name, v in rpc.SERVER_OPTIONS]
-    monkeypatch.setattr(rpc, "SERVER_OPTIONS", sooner)
+    sooner = [(name, v // 20 if name in times else v) for name, v in serving_module.SERVER_OPTIONS]
+    monkeypatch.setattr(serving_module, "SERVER_OPTIONS", sooner)
     waiting = Waiting()
 
     def register_waiting(server: grpc.aio.Server) -> list[str]:
