@@ -8,19 +8,17 @@ before layer p, pre-norm, for p = 0 (embeddings) to p = L (all layers done).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM
 
 from airsplit.checkpoint import Checkpoint
-from airsplit.errors import InputError, KvBudgetError, UnsupportedModelError
+from airsplit.errors import InputError, KvBudgetError
 from airsplit.families import family_of, max_positions_of, windows_of
 from airsplit.kv_cache import KvCache, KvShape
 from airsplit.layer_range import LayerRange
+from airsplit.materialise import direct, materialise
 
 SCORE_SLICE_TOKENS = 128
 """Tokens whose logits are held at a time when scoring: 128 x 128k vocabulary is 64 MiB in fp32."""
@@ -106,12 +104,12 @@ class ModelPartition:
         self.held = LayerRange(0, self.facts.layers) if held is None else held
         if self.held.stop > self.facts.layers:
             raise InputError.of("layers", str(self.held), f"within [0, {self.facts.layers})")
-        model = _materialise(checkpoint, self.held, embedding, head, self.device, dtype)
+        model = materialise(checkpoint, self.held, embedding, head, self.device, dtype)
         self._model = model
         self._embedding = model.model.embed_tokens
-        self._layers = {n: _direct(model.model.layers[n]) for n in self.held}
-        self._norm = _direct(model.model.norm)
-        self._head = _direct(model.lm_head)
+        self._layers = {n: direct(model.model.layers[n]) for n in self.held}
+        self._norm = direct(model.model.norm)
+        self._head = direct(model.lm_head)
         self._rotary = model.model.rotary_emb
         self._eager = model.config._attn_implementation == "eager"
         multiplier = self.family.embedding_multiplier
@@ -248,70 +246,3 @@ class ModelPartition:
             table = self._rotary(like, positions, kind) if kind else self._rotary(like, positions)
             self._tables[kind] = table
         return table[0][:, position:end], table[1][:, position:end]
-
-
-def _materialise(
-    checkpoint: Checkpoint,
-    held: LayerRange,
-    embedding: bool,
-    head: bool,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Any:
-    """transformers' causal LM with real weights for what is held and no memory for the rest."""
-    config = checkpoint.config
-    softcap = getattr(config, "attn_logit_softcapping", None)
-    with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            config, dtype=dtype, attn_implementation="eager" if softcap else "sdpa"
-        )
-    inner = model.model
-    for n in range(len(inner.layers)):
-        if n not in held:
-            inner.layers[n] = nn.Identity()
-    tied = bool(config.tie_word_embeddings)
-    if not head:
-        inner.norm = model.lm_head = nn.Identity()
-    if not embedding:
-        inner.embed_tokens = nn.Identity()
-    for name, parameter in list(model.named_parameters(remove_duplicate=False)):
-        if parameter.device.type != "meta":
-            continue
-        source = "model.embed_tokens.weight" if tied and name == "lm_head.weight" else name
-        weight = checkpoint.read(source, dtype, device)
-        if weight.shape != parameter.shape:
-            raise InputError(
-                f"--model: {source} is {list(weight.shape)}, the configuration says "
-                f"{list(parameter.shape)}"
-            )
-        owner, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(owner), leaf, nn.Parameter(weight, requires_grad=False))
-    if tied and embedding and head:
-        model.lm_head.weight = inner.embed_tokens.weight
-    inner.rotary_emb = type(inner.rotary_emb)(config=config).to(device)
-    _fill_buffers(model, device)
-    return model.eval()
-
-
-def _direct(module: nn.Module) -> Callable[..., Any]:
-    """`module` as its bare forward, inside and out.
-
-    A token passes some two hundred small modules. Each call through `Module.__call__` looks for
-    hooks, and each `self.q_proj` goes through `Module.__getattr__`; there are no hooks here, and
-    without both a decode step of a small model takes a seventh less. The arithmetic is the same.
-    """
-    for name, child in module._modules.items():
-        if child is not None:
-            module.__dict__[name] = _direct(child)
-    module.__dict__.update({n: p for n, p in module._parameters.items() if p is not None})
-    return module.forward
-
-
-def _fill_buffers(model: nn.Module, device: torch.device) -> None:
-    """Buffers that no checkpoint holds: transformers computes them when it builds the module."""
-    for name, buffer in list(model.named_buffers()):
-        owner = model.get_submodule(name.rpartition(".")[0])
-        if name.endswith("embed_scale"):
-            owner.embed_scale = torch.tensor(owner.scalar_embed_scale, device=device)
-        elif buffer.device.type == "meta":
-            raise UnsupportedModelError(f"model: the buffer {name} cannot be rebuilt")

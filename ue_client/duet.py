@@ -25,7 +25,8 @@ from ue_client.records import Answer
 from ue_client.score import score
 from ue_client.session import UeSession
 from ue_client.steering import Steering
-from ue_client.tasks import TextStream, stop_ids, switch_dict
+from ue_client.tasks import stop_ids, switch_dict
+from ue_client.text_stream import TextStream
 from ue_client.ue import Ue
 
 STORY = "story"
@@ -156,7 +157,7 @@ def tell(ue: Ue, session: UeSession, steering: Steering, out: Events) -> Iterato
     for opening, prompt in cycle(prompts):
         session.begin_window()
         out.emit("story", opening=opening)
-        stream = TextStream(ue, lambda piece: out.emit("text", piece=piece))
+        stream = TextStream(ue.tokenizer, lambda piece: out.emit("text", piece=piece))
         for token in generate(session, prompt, STORY_TOKENS, stop_ids=stop, steering=steering):
             stream.add(token.token_id)
             yield

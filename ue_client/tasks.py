@@ -21,6 +21,7 @@ from ue_client.generate import Token, generate
 from ue_client.records import Answer, Switch
 from ue_client.score import SCORE_CHUNK_TOKENS, score
 from ue_client.session import UeSession
+from ue_client.text_stream import TextStream
 from ue_client.ue import Ue
 
 DEFAULT_PROMPT = "The lighthouse stood at the end of a long finger of rock, and"
@@ -115,7 +116,7 @@ def run_generate(
         started = time.monotonic()
         first = started
         tokens: list[Token] = []
-        text = TextStream(ue, on_text)
+        text = TextStream(ue.tokenizer, on_text)
         if on_text:
             on_text(args.prompt)
         for token in generate(
@@ -193,37 +194,6 @@ def run_score(
         "window": args.window,
         **_configuration(ue),
     }
-
-
-class TextStream:
-    """Text of a growing token list, piece by piece, never in the middle of a character.
-
-    Only the tail is decoded: from the token before the last piece, so that a tokeniser that joins
-    words by their first token does so here.
-    """
-
-    def __init__(self, ue: Ue, on_text: Callable[[str], None] | None) -> None:
-        self._tokenizer = ue.tokenizer
-        self._on_text = on_text
-        self._tail: list[int] = []
-        self._shown = 0
-        """Tokens at the front of the tail whose text is out already."""
-
-    def add(self, token_id: int) -> str:
-        """Takes the next token; returns (and hands out) the text that is new."""
-        self._tail.append(token_id)
-        before, now = self._text(self._tail[: self._shown]), self._text(self._tail)
-        if now.endswith("\N{REPLACEMENT CHARACTER}") or len(now) <= len(before):
-            return ""
-        piece = now[len(before) :]
-        self._tail = self._tail[self._shown :]
-        self._shown = len(self._tail)
-        if self._on_text:
-            self._on_text(piece)
-        return piece
-
-    def _text(self, token_ids: list[int]) -> str:
-        return str(self._tokenizer.decode(token_ids, skip_special_tokens=True))
 
 
 def stop_ids(ue: Ue) -> frozenset[int]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airsplit.checkpoint import EMBEDDED, locate
 from airsplit.text import load_tokenizer
-from ue_client.tasks import TextStream
+from ue_client.text_stream import TextStream
 
 TOKENIZER = load_tokenizer(locate(EMBEDDED))
 
 
 def stream(pieces: list[str]) -> TextStream:
-    return TextStream(cast(Any, SimpleNamespace(tokenizer=TOKENIZER)), pieces.append)
+    return TextStream(TOKENIZER, pieces.append)
 
 
 @given(st.text(max_size=60))
