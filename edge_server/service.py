@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from functools import partial
 from typing import TypeVar
 
@@ -77,6 +77,7 @@ class EdgeServicer(edge_pb2_grpc.EdgeServicer):
         self.sessions = sessions
         self.config = config
         self.engine = Engine()
+        self._readers: set[asyncio.Task[None]] = set()
         self.stopping = False
         """Calls that end from now on end because this process does."""
 
@@ -85,10 +86,14 @@ class EdgeServicer(edge_pb2_grpc.EdgeServicer):
     ) -> AsyncIterator[edge_pb2.InferResponse]:
         session = self.sessions.admit(await self._first(requests))
         inbox = Inbox(self.config.credits)
+        # Never cancelled: gRPC may still write into what a pending read has to hold. The call's end
+        # ends it.
         reader = asyncio.create_task(self._read(requests, inbox))
+        self._readers.add(reader)
+        reader.add_done_callback(self._readers.discard)
         try:
             yield edge_pb2.InferResponse(opened=self._opened(session))
-            while (arrival := await inbox.next()) is not None:
+            while (arrival := await self._in_time(inbox.next())) is not None:
                 response = await self._answer(session, *arrival)
                 inbox.answered()
                 yield response
@@ -98,7 +103,6 @@ class EdgeServicer(edge_pb2_grpc.EdgeServicer):
                 log.warning("UE %s at %s is gone", session.ue_id, context.peer())
             raise
         finally:
-            reader.cancel()
             self.sessions.release(session)
 
     async def PushCache(
@@ -152,18 +156,24 @@ class EdgeServicer(edge_pb2_grpc.EdgeServicer):
     async def _read(self, requests: AsyncIterator[edge_pb2.InferRequest], inbox: Inbox) -> None:
         """Stamps messages as they arrive, so that waiting for the engine counts as waiting."""
         try:
-            while (request := await self._next(requests)) is not None:
+            async for request in requests:
                 inbox.put(request, time.monotonic_ns())
             await requests_have_ended()
             inbox.end(None)
         except errors.AirSplitError as error:
             inbox.end(error)
+        except Exception as error:  # whatever gRPC says of a call that has ended
+            inbox.end(errors.PeerUnavailableError(f"the UE's stream broke off: {error!r}"))
 
     async def _next(self, requests: AsyncIterator[M]) -> M | None:
         """A stream's next message; None at its end."""
+        return await self._in_time(anext(requests, None))
+
+    async def _in_time(self, message: Awaitable[M]) -> M:
+        """Raises: PeerTimeoutError: the UE was silent for too long."""
         try:
             async with asyncio.timeout(self.config.idle_timeout_s):
-                return await anext(requests, None)
+                return await message
         except TimeoutError:
             raise errors.PeerTimeoutError(
                 f"no frame within {self.config.idle_timeout_s:g} s (--idle-timeout)"
