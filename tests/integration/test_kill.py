@@ -130,9 +130,11 @@ def test_a_peer_that_hangs_is_named_in_time(victim: str) -> None:
         try:
             line, seconds = error_of(ue)
         finally:
-            child.process.kill()  # ends a stopped process too
+            child.process.send_signal(signal.SIGCONT)
         assert f"{victim} at {child.address} did not answer: " in line
         assert seconds < (ANSWER_DEADLINE_S if victim == "edge server" else DEADLINE_S) + SLACK_S
+        wait_no_session(stack)
+        assert child.process.poll() is None, "what was frozen lives on"
         if victim == "edge server":
             session = "session [0-9a-f]{8} of UE ue"
             wait_logged(
