@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import filecmp
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -13,14 +14,17 @@ from grpc_tools import protoc
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 GENERATED = Path("airsplit/v1")
+# By its path, since this interpreter's environment need not be the activated one.
+MYPY_GRPC = Path(sysconfig.get_path("scripts")) / "protoc-gen-mypy_grpc"
 
 
 def generate(out: Path) -> None:
     """Writes the generated modules under `out`/airsplit/v1."""
     (out / GENERATED).mkdir(parents=True, exist_ok=True)
     sources = sorted(str(path) for path in PROTO.rglob("*.proto"))
-    flags = ("python", "pyi", "grpc_python", "mypy_grpc")
-    status = protoc.main(["protoc", f"-I{PROTO}", *(f"--{f}_out={out}" for f in flags), *sources])
+    flags = [f"--{flag}_out={out}" for flag in ("python", "pyi", "grpc_python", "mypy_grpc")]
+    plugin = f"--plugin=protoc-gen-mypy_grpc={MYPY_GRPC}"
+    status = protoc.main(["protoc", f"-I{PROTO}", plugin, *flags, *sources])
     if status:
         raise SystemExit(f"protoc failed with status {status}")
 
