@@ -22,7 +22,9 @@ def report_errors(program: str, run: Callable[[], int]) -> int:
     """Runs a program's body; an `AirSplitError` becomes one line and exit code 2. Ctrl-C is 130 and
     a closed output 141, as shells have it."""
     try:
-        return run()
+        code = run()
+        sys.stdout.flush()  # at the interpreter's end it is too late to say that nobody reads
+        return code
     except AirSplitError as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         return 2
