@@ -84,6 +84,7 @@ class EdgeServicer(edge_pb2_grpc.EdgeServicer):
     async def Infer(
         self, requests: AsyncIterator[edge_pb2.InferRequest], context: ServicerContext
     ) -> AsyncIterator[edge_pb2.InferResponse]:
+        peer = context.peer()  # of a call that has ended it is a segmentation fault inside gRPC
         session = self.sessions.admit(await self._first(requests))
         inbox = Inbox(self.config.credits)
         # Never cancelled: gRPC may still write into what a pending read has to hold. The call's end
@@ -100,7 +101,7 @@ class EdgeServicer(edge_pb2_grpc.EdgeServicer):
             session.protocol.close()
         except (asyncio.CancelledError, GeneratorExit):
             if not self.stopping:
-                log.warning("UE %s at %s is gone", session.ue_id, context.peer())
+                log.warning("UE %s at %s is gone", session.ue_id, peer)
             raise
         finally:
             self.sessions.release(session)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import queue
 import signal
 import socket
 import threading
@@ -17,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from airsplit import errors
+from airsplit import serving as serving_module
 from airsplit.rpc import connect, connect_aio, parse_address, translate, wait_ready
 from airsplit.serving import Service, serve, start_server
 from airsplit.v1 import controller_pb2, controller_pb2_grpc, edge_pb2, edge_pb2_grpc
@@ -294,3 +296,46 @@ class Line:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
+
+
+class Waiting(edge_pb2_grpc.EdgeServicer):
+    """Waits for requests that do not come."""
+
+    def __init__(self) -> None:
+        self.gone = threading.Event()
+
+    async def Infer(  # noqa: N802
+        self, requests: AsyncIterator[edge_pb2.InferRequest], context: Any
+    ) -> AsyncIterator[edge_pb2.InferResponse]:
+        try:
+            async for _ in requests:
+                yield edge_pb2.InferResponse()
+        finally:
+            self.gone.set()
+
+
+def test_a_client_behind_a_line_that_was_cut_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keepalive as it is shipped, twenty times as fast."""
+    times = ("grpc.keepalive_time_ms", "grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms")
+    sooner = [(name, v // 20 if name in times else v) for name, v in serving_module.SERVER_OPTIONS]
+    monkeypatch.setattr(serving_module, "SERVER_OPTIONS", sooner)
+    waiting = Waiting()
+
+    def register_waiting(server: grpc.aio.Server) -> list[str]:
+        edge_pb2_grpc.add_EdgeServicer_to_server(waiting, server)
+        return []
+
+    with serving(register_waiting) as address:
+        line = Line(address)
+        requests: queue.SimpleQueue[edge_pb2.InferRequest | None] = queue.SimpleQueue()
+        requests.put(edge_pb2.InferRequest())
+        with connect(line.address) as channel:
+            call = edge_pb2_grpc.EdgeStub(channel).Infer(iter(requests.get, None))
+            next(call)
+            assert not waiting.gone.wait(1.0), "a line that is only silent stays"
+            line.cut.set()
+            noticed = waiting.gone.wait(5.0)
+            requests.put(None)
+            call.cancel()
+        line.close()
+        assert noticed
