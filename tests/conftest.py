@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,8 @@ from airsplit.partition import ModelPartition
 from experiments.stack import Addresses, Stack, start_services
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# A shell that runs the tests in the background has them ignore Ctrl-C, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # as the processes that the tests start: same shapes, same threads
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

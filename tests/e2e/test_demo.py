@@ -80,11 +80,6 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def _heed_interrupts() -> None:
-    """A shell that runs the tests in the background has them, and their children, ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @contextmanager
 def demo(folder: Path, *arguments: str) -> Iterator[Demo]:
     process = subprocess.Popen(
@@ -93,7 +88,6 @@ def demo(folder: Path, *arguments: str) -> Iterator[Demo]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=_heed_interrupts,
     )
     running = Demo(process)
     try:
