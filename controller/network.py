@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isnan
+from math import inf, isnan
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +105,18 @@ class NetworkPolicy:
             )
 
     def decide(self, observation: Observation) -> Action:
-        """Moves by the rounded mean of the moves; holds where sigma or m is not known.
+        """Moves by the rounded mean of the moves; holds where sigma is not known.
+
+        An m that cannot be told yet, or that noise hides, counts as no fading: it takes many
+        coherence times to learn, and the noise alone already says more than nothing.
 
         Raises:
             PolicyError: the network's answer is not finite.
         """
-        sigma, m, split = observation.sigma, observation.m, observation.split
-        if isnan(sigma) or isnan(m):
-            return hold(observation, "sigma is not known" if isnan(sigma) else "m is not known")
+        sigma, split = observation.sigma, observation.split
+        m = inf if isnan(observation.m) else observation.m
+        if isnan(sigma):
+            return hold(observation, "sigma is not known")
         x = self.features.vector(sigma, m, split)
         logits = self.actor(x)
         if not np.isfinite(logits).all():

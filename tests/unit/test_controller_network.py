@@ -19,6 +19,7 @@ from airsplit.layer_range import LayerRange
 from controller.features import Features
 from controller.network import Mlp, NetworkPolicy, load_policy
 from controller.policy import ModelId, Observation, PolicyError
+from controller.registry import DEFAULT_DIRECTORY
 
 HIDDEN = (8, 5)
 ACTIONS = (-2, -1, 0, 1, 2)
@@ -117,10 +118,15 @@ def test_a_channel_outside_the_training_is_said() -> None:
     assert "edge of what it was trained on" in constant([0, 0, 1.0, 0, 0]).decide(seen(9.0)).reason
 
 
-@pytest.mark.parametrize(("sigma", "m"), [(nan, 1.0), (1.0, nan)])
-def test_unknown_channel_holds(sigma: float, m: float) -> None:
-    action = constant([0, 0, 0, 0, 1.0]).decide(seen(sigma, m))
+def test_unknown_noise_holds() -> None:
+    action = constant([0, 0, 0, 0, 1.0]).decide(seen(nan, 1.0))
     assert (action.split, action.hold) == (4, True)
+
+
+def test_unknown_fading_counts_as_none() -> None:
+    policy = load_policy(DEFAULT_DIRECTORY)
+    assert policy.decide(seen(1.0, nan)) == policy.decide(seen(1.0, inf))
+    assert policy.decide(seen(1.0, nan)) != policy.decide(seen(1.0, 1.0))
 
 
 def test_an_answer_that_is_not_finite_is_an_error() -> None:
