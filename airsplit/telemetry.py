@@ -16,6 +16,7 @@ import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from airsplit.enum_names import short_names
 from airsplit.frames import Frame
 from airsplit.v1 import channel_pb2, edge_pb2
 
@@ -130,11 +131,7 @@ def _converter(field: Any) -> Callable[[Any], Any]:
     if field.message_type is not None:
         return plain
     if field.enum_type is not None:
-        enum = field.enum_type
-        words = "".join(f"_{c}" if c.isupper() else c for c in enum.name).upper().lstrip("_")
-        names = {
-            n: v.name.removeprefix(f"{words}_").lower() for n, v in enum.values_by_number.items()
-        }
+        names = short_names(field.enum_type)
         return lambda number: names.get(number, number)  # proto3 enumerations are open
     if field.cpp_type in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT):
         return _finite

@@ -1,32 +1,36 @@
-"""What the emulator adds to one 8 KiB frame when it impairs nothing, against a payload-blind proxy.
+"""What `channel.py` measures through sockets: an echo edge, a payload-blind proxy, and a client.
 
 The blind proxy forwards the bytes of messages without parsing them: the least that a gRPC proxy in
-Python can do. Round trips to the same echo edge, direct, through the blind proxy and through the
-emulator in `ideal`, in alternating blocks of one run. Prints one JSON object last.
+Python can do. Edge and proxy run in processes of their own.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import multiprocessing
-import statistics
 import time
 from collections.abc import AsyncIterator, Callable
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import grpc
+import numpy as np
 import uvloop
 
-from airsplit.rpc import CHANNEL_OPTIONS
+from airsplit.rpc import CHANNEL_OPTIONS, MAX_CHUNK_BYTES
 from airsplit.serving import Service, start_server
 from airsplit.v1 import edge_pb2, edge_pb2_grpc
-from experiments.stack import Stack
 from ue_client.link import Link
 
-HIDDEN, TOKENS = 4096, 1  # fp16: 8 KiB
+HIDDEN = 4096
+DECODE_TOKENS = 1
+"""Of a decode frame: 8 KiB in fp16."""
+
+CHUNK_TOKENS = MAX_CHUNK_BYTES // (2 * HIDDEN)
+"""Of the largest frame: 1 MiB in fp16."""
+
+CREDITS = 4
 
 
 class EchoEdge(edge_pb2_grpc.EdgeServicer):
@@ -38,7 +42,7 @@ class EchoEdge(edge_pb2_grpc.EdgeServicer):
                 opened = edge_pb2.SessionOpened(
                     session_id=request.open.session_id,
                     edge_layers=edge_pb2.Layers(start=0, stop=32),
-                    credits=4,
+                    credits=CREDITS,
                 )
                 yield edge_pb2.InferResponse(opened=opened)
                 continue
@@ -56,7 +60,7 @@ class EchoEdge(edge_pb2_grpc.EdgeServicer):
             yield edge_pb2.InferResponse(result=result)
 
 
-def blind(target: str) -> grpc.GenericRpcHandler:
+def _blind(target: str) -> grpc.GenericRpcHandler:
     """Forwards the bytes of Edge.Infer, both ways, unread."""
     channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
     infer = channel.stream_stream("/airsplit.v1.Edge/Infer")
@@ -75,7 +79,9 @@ async def _serve(register: Callable[[grpc.aio.Server], list[str]], pipe: Connect
     await asyncio.Event().wait()
 
 
-def _edge(pipe: Connection) -> None:
+def echo_edge(pipe: Connection) -> None:
+    """Process: the edge."""
+
     def register(server: grpc.aio.Server) -> list[str]:
         edge_pb2_grpc.add_EdgeServicer_to_server(EchoEdge(), server)
         return ["airsplit.v1.Edge"]
@@ -83,103 +89,81 @@ def _edge(pipe: Connection) -> None:
     uvloop.run(_serve(register, pipe))
 
 
-def _blind(pipe: Connection, target: str) -> None:
+def blind_proxy(pipe: Connection, target: str) -> None:
+    """Process: the proxy in front of `target`."""
+
     def register(server: grpc.aio.Server) -> list[str]:
-        server.add_generic_rpc_handlers((blind(target),))
+        server.add_generic_rpc_handlers((_blind(target),))
         return ["airsplit.v1.Edge"]
 
     uvloop.run(_serve(register, pipe))
 
 
-def start(target: Callable[..., None], *args: str) -> tuple[multiprocessing.Process, str]:
+def start(target: Callable[..., None], *args: str) -> tuple[BaseProcess, str]:
     """A server in a process of its own, and its address."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=target, args=(theirs, *args), daemon=True)
     process.start()
-    return process, str(ours.recv())  # type: ignore[return-value]
+    return process, str(ours.recv())
 
 
 class Prober:
-    """One session that sends a decode frame and waits for its answer."""
+    """One session that sends frames of random fp16 values and waits for the answers."""
 
-    def __init__(self, address: str) -> None:
-        self._link = Link.__new__(Link)  # no emulator to ask: the echo edge has no such service
-        self._link.address, self._link.peer, self._link.deadline_s = address, "proxy", 10.0
-        self._link._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
-        self._link._edge = edge_pb2_grpc.EdgeStub(self._link._channel)
-        request = edge_pb2.OpenSession(session_id="0" * 32, split=1, max_context=1 << 20)
+    def __init__(self, address: str, seed: int) -> None:
+        self._link = Link(address)
+        request = edge_pb2.OpenSession(
+            session_id=f"{np.random.default_rng().integers(2**63):032x}",
+            split=1,
+            max_context=1 << 30,
+            stream=seed,
+        )
+        self._session_id = request.session_id
         self._stream, _ = self._link.open(request)
-        self._sequence = 0
+        self._sequence = self._position = 0
+        values = np.random.default_rng(seed).standard_normal((CHUNK_TOKENS, HIDDEN))
+        self._payload = values.astype("<f2").tobytes()
 
     def round_trip_us(self) -> float:
-        frame = edge_pb2.ActivationFrame(payload=b"\0" * (HIDDEN * TOKENS * 2))
-        frame.header.MergeFrom(
-            edge_pb2.FrameHeader(
-                session_id="0" * 32,
-                split_version=1,
-                sequence=self._sequence,
-                split=1,
-                position=self._sequence,
-                token_count=TOKENS,
-                task=edge_pb2.TASK_SAMPLE,
-                dtype=edge_pb2.DTYPE_FLOAT16,
-                shape=[TOKENS, HIDDEN],
-                stream_offset=self._sequence,
-            )
-        )
-        self._sequence += 1
+        """Of one decode frame."""
+        frame = self._frame(DECODE_TOKENS)
         started = time.perf_counter()
-        self._stream.send(edge_pb2.InferRequest(frame=frame))
+        self._stream.send(frame)
         self._stream.receive()
         return (time.perf_counter() - started) * 1e6
+
+    def gbit_per_second(self, chunks: int) -> float:
+        """Payload bits of `chunks` chunks, as many unanswered as the edge gives credits for."""
+        started = time.perf_counter()
+        for sent in range(chunks + CREDITS):
+            if sent >= CREDITS:
+                self._stream.receive()
+            if sent < chunks:
+                self._stream.send(self._frame(CHUNK_TOKENS))
+        elapsed = time.perf_counter() - started
+        return chunks * len(self._payload) * 8 / elapsed / 1e9
 
     def close(self) -> None:
         self._stream.close()
         self._link.close()
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=200, help="a block (default 200)")
-    parser.add_argument("--blocks", type=int, default=15, help="blocks of each (default 15)")
-    parser.add_argument("--json", action="store_true", help="only the JSON object")
-    args = parser.parse_args()
-    edge, edge_address = start(_edge)
-    proxy, blind_address = start(_blind, edge_address)
-    with Stack() as stack:
-        emulator = stack.launch("emulator", "channel_emulator", ["--edge", edge_address])
-        emulator.wait_listening()
-        probers = {
-            "direct": Prober(edge_address),
-            "blind": Prober(blind_address),
-            "ideal": Prober(emulator.address),
-        }
-        medians: dict[str, list[float]] = {name: [] for name in probers}
-        for block in range(args.blocks + 1):
-            for name, prober in probers.items():
-                times = [prober.round_trip_us() for _ in range(args.frames)]
-                if block:  # the first one warms up
-                    medians[name].append(statistics.median(times))
-        for prober in probers.values():
-            prober.close()
-    for process in (proxy, edge):
-        process.kill()
-    round_trip = {name: statistics.median(values) for name, values in medians.items()}
-    added = {name: round_trip[name] - round_trip["direct"] for name in ("blind", "ideal")}
-    print(
-        json.dumps(
-            {
-                "round_trip_us": {k: round(v, 1) for k, v in round_trip.items()},
-                "added_us": {k: round(v, 1) for k, v in added.items()},
-                "ratio": round(added["ideal"] / added["blind"], 3),
-                "payload_bytes": HIDDEN * TOKENS * 2,
-                "frames": args.frames,
-                "blocks": args.blocks,
-            }
+    def _frame(self, tokens: int) -> edge_pb2.InferRequest:
+        frame = edge_pb2.ActivationFrame(payload=self._payload[: 2 * HIDDEN * tokens])
+        frame.header.MergeFrom(
+            edge_pb2.FrameHeader(
+                session_id=self._session_id,
+                split_version=1,
+                sequence=self._sequence,
+                split=1,
+                position=self._position,
+                token_count=tokens,
+                task=edge_pb2.TASK_SAMPLE,
+                dtype=edge_pb2.DTYPE_FLOAT16,
+                shape=[tokens, HIDDEN],
+                stream_offset=self._position,
+            )
         )
-    )
-
-
-if __name__ == "__main__":
-    main()
+        self._sequence += 1
+        self._position += tokens
+        return edge_pb2.InferRequest(frame=frame)

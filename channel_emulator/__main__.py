@@ -12,17 +12,20 @@ import grpc
 import uvloop
 
 from airsplit.attachment import ControllerAttachment
-from airsplit.clock import SystemClock
+from airsplit.clock import PreciseClock
 from airsplit.command_line import Parser, report_errors
 from airsplit.rpc import parse_address
 from airsplit.serving import Service, add_serving_arguments, serve
 from airsplit.v1 import channel_pb2, channel_pb2_grpc, controller_pb2, edge_pb2, edge_pb2_grpc
-from channel_emulator.config import ALLOWED, PRESETS, SYNTAX, ChannelConfig, parse_channel
+from channel_emulator.config import ChannelConfig
+from channel_emulator.help import knobs, presets, scenarios
 from channel_emulator.knobs import RadioClock
 from channel_emulator.limits import Limits
 from channel_emulator.proxy import Proxy
 from channel_emulator.reports import Reporter
+from channel_emulator.scenario import Scenario
 from channel_emulator.service import ChannelServicer, EdgeProxyServicer
+from channel_emulator.start import SYNTAX, Start, parse_start
 from channel_emulator.state import Emulator
 
 log = logging.getLogger(__name__)
@@ -36,23 +39,21 @@ delays what they send, and can be changed while it runs."""
 
 
 def _epilog() -> str:
-    presets = "\n".join(
-        f"  {name:9} " + ", ".join(f"{k}={v}" for k, v in config.to_dict().items() if k != "preset")
-        for name, config in PRESETS.items()
-    )
-    knobs = "\n".join(f"  {name:18} {allowed}" for name, allowed in ALLOWED.items())
     return f"""\
-presets, with their defaults:
-{presets}
+{presets()}
 
-knobs; *_ms in milliseconds, *_db in dB, rate_mbps in Mbit/s, bandwidth_mhz in MHz:
-{knobs}
+{scenarios()}
+
+{knobs()}
+
+Knobs after a scenario hold until one of its phases says otherwise.
 
 examples:
   python -m channel_emulator --edge 127.0.0.1:50051
   python -m channel_emulator --channel nakagami,sigma=0.5,m=1 --seed 7
   python -m channel_emulator --channel physical,snr_db=12,delay_ms=10,jitter_ms=2
-  python -m channel_emulator --channel cell-edge.toml,rate_mbps=20 --clock live
+  python -m channel_emulator --channel cell.toml,rate_mbps=20 --clock live
+  python -m channel_emulator --channel pedestrian,delay_ms=5
 
 The first line on standard output is JSON with the address that is listened on."""
 
@@ -83,7 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed",
         metavar="N",
-        help="of every random draw, 0-2^64-1; overrides the channel's (default: 0)",
+        help="of every random draw, 0-2^64-1; overrides the channel's, and leaves the course of a "
+        "scenario as it is (default: 0)",
     )
     parser.add_argument(
         "--clock",
@@ -110,11 +112,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def config_of(args: argparse.Namespace) -> ChannelConfig:
-    """Raises: InputError: what is wrong with --channel or --seed."""
+def start_of(args: argparse.Namespace) -> Start:
+    """Raises: InputError: what is wrong with --channel, --seed or --clock."""
     overrides = {"seed": args.seed, "clock": args.clock}
     given = {name: value for name, value in overrides.items() if value is not None}
-    return parse_channel(args.channel).changed(given)
+    return parse_start(args.channel).changed(given)
 
 
 class EmulatorProcess:
@@ -126,12 +128,14 @@ class EmulatorProcess:
         edge: str,
         controller: str | None,
         limits: Limits | None = None,
+        scenario: Scenario | None = None,
     ) -> None:
-        self.emulator = Emulator(config, SystemClock())
+        self.emulator = Emulator(config, PreciseClock(), scenario)
         self._proxy = Proxy(self.emulator, edge, limits)
         self._controller = controller
         self._reporting: asyncio.Task[None] | None = None
-        log.info("forwards to %s; %s", edge, config.to_dict())
+        playing = f"; plays {scenario.name}" if scenario else ""
+        log.info("forwards to %s; %s%s", edge, self.emulator.in_force.config.to_dict(), playing)
 
     def service(self) -> Service:
         return Service("channel emulator", self._register, self._start, self._stop, self._stopping)
@@ -163,8 +167,9 @@ class EmulatorProcess:
         await self._proxy.close()
 
 
-async def _serve(config: ChannelConfig, limits: Limits, args: argparse.Namespace) -> None:
-    service = EmulatorProcess(config, args.edge, args.controller, limits).service()
+async def _serve(start: Start, limits: Limits, args: argparse.Namespace) -> None:
+    process = EmulatorProcess(start.config, args.edge, args.controller, limits, start.scenario)
+    service = process.service()
     # Sessions and watchers keep their streams open for ever: there is nothing to wait long for.
     await serve(service, args.listen, stop_with_parent=args.stop_with_parent, grace_s=0.2)
 
@@ -179,7 +184,7 @@ def run(args: argparse.Namespace) -> int:
     if args.controller is not None:
         parse_address("--controller", args.controller)
     limits = Limits(args.idle_timeout, args.answer_deadline)
-    uvloop.run(_serve(config_of(args), limits, args))
+    uvloop.run(_serve(start_of(args), limits, args))
     return 0
 
 

@@ -1,21 +1,33 @@
 """What one channel is: every knob with its unit and range, the presets, and how text sets them.
 
 A knob that would change nothing is refused, never ignored: `m` without fading, `sigma` in the ideal
-channel. `sigma` and `snr_db` replace each other, and so do `rate_mbps` and `bandwidth_mhz`.
+channel. `sigma` and `snr_db` replace each other, and so do `rate_mbps` and `bandwidth_mhz`, `h_th`
+and `target_loss`, `coherence_ms` and the `speed_mps` that it else follows from.
 """
 
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from airsplit.errors import InputError
-from channel_emulator.knobs import Choice, Equalizer, Fading, RadioClock, Range
+from channel_emulator.knobs import (
+    Choice,
+    Equalizer,
+    Fading,
+    JitterDistribution,
+    LossModel,
+    LossUnit,
+    PowerReference,
+    QueuePolicy,
+    RadioClock,
+    Range,
+)
+from channel_emulator.rules import COMMON, MEANINGFUL, NEEDS, REPLACES
+from channel_emulator.theory import coherence_time_s, threshold_of_outage
 
 
 def _of(allowed: Range | Choice) -> Mapping[str, Range | Choice]:
@@ -34,7 +46,7 @@ class ChannelConfig:
     """Where the impairment started from, and which of its knobs mean something."""
 
     fading: Fading = field(default=Fading.NONE, metadata=_of(Choice(Fading)))
-    """How h is held: none, or one draw per element, token, or block of coherence_ms."""
+    """How h is held: not at all, one draw per element, token, frame or coherence time, or h(t)."""
 
     m: float = field(default=1.0, metadata=_of(Range(0.5, 10_000)))
     """Nakagami shape: 0.5 is half-normal, 1 Rayleigh, towards infinity no fading."""
@@ -42,23 +54,57 @@ class ChannelConfig:
     omega: float = field(default=1.0, metadata=_of(Range(0, 1e6, low_open=True)))
     """Nakagami spread Ω = E[h²]."""
 
+    speed_mps: float = field(default=1.4, metadata=_of(Range(0, 1000)))
+    """Speed of the UE in m/s. 1.4: walking. 0: h never changes."""
+
+    carrier_ghz: float = field(default=3.5, metadata=_of(Range(0.01, 300)))
+    """Carrier frequency."""
+
+    coherence_ms: float | None = field(default=None, metadata=_of(Range(0.001, 1e6)))
+    """Length of a fading block in radio time. None: 0.423/f_D of speed and carrier."""
+
     h_th: float = field(default=0.0, metadata=_of(Range(0, 1000)))
     """Fading amplitude below which reception fails (Eq. 5)."""
+
+    target_loss: float | None = field(
+        default=None, metadata=_of(Range(0, 1, low_open=True, high_open=True))
+    )
+    """Share of fades below the threshold: sets it in place of `h_th`."""
 
     sigma: float | None = field(default=None, metadata=_of(Range(0, 1e6)))
     """Standard deviation of the noise, absolute (Eq. 3). None: no noise, or `snr_db` says."""
 
     snr_db: float | None = field(default=None, metadata=_of(Range(-100, 200)))
-    """Mean square of each token's values over the noise variance, in dB, before fading."""
+    """Mean square of the values over the noise variance, in dB, before fading."""
+
+    power_reference: PowerReference = field(
+        default=PowerReference.TOKEN, metadata=_of(Choice(PowerReference))
+    )
+    """Which values' mean square `snr_db` refers to: token, tensor, inliers."""
 
     loss: float = field(default=0.0, metadata=_of(Range(0, 1, high_open=True)))
-    """Probability that an element is erased, each by itself."""
+    """Mean probability that a unit is lost, besides any fade."""
 
-    coherence_ms: float = field(default=26.0, metadata=_of(Range(0.001, 1e6)))
-    """Length of a fading block in radio time. 26 ms: walking (1.4 m/s) at 3.5 GHz."""
+    loss_unit: LossUnit = field(default=LossUnit.ELEMENT, metadata=_of(Choice(LossUnit)))
+    """What is lost as a whole."""
+
+    packet_bytes: int = field(default=1500, metadata=_of(Range(8, 1 << 20, integer=True)))
+    """Bytes of a packet, counted over the whole stream."""
+
+    loss_model: LossModel = field(default=LossModel.IID, metadata=_of(Choice(LossModel)))
+    """Whether units are lost each by itself or in bursts."""
+
+    burst_length: float = field(default=10.0, metadata=_of(Range(1, 1e6)))
+    """Mean length of a bad spell, in units."""
+
+    loss_good: float = field(default=0.0, metadata=_of(Range(0, 1, high_open=True)))
+    """Probability of loss in the good state."""
+
+    loss_bad: float = field(default=1.0, metadata=_of(Range(0, 1, low_open=True)))
+    """Probability of loss in a bad spell."""
 
     equalizer: Equalizer = field(default=Equalizer.NONE, metadata=_of(Choice(Equalizer)))
-    """none leaves h on the values; zero_forcing divides by it (h_th >= 0.001)."""
+    """none leaves h on the values; zero_forcing divides by it (threshold >= 0.001)."""
 
     outage_snr_db: float | None = field(default=None, metadata=_of(Range(-100, 100)))
     """Instantaneous SNR, in dB, below which a transmission fails. `physical` only."""
@@ -66,20 +112,50 @@ class ChannelConfig:
     harq_transmissions: int = field(default=1, metadata=_of(Range(1, 16, integer=True)))
     """Most transmissions of one token, chase combined; then it is lost. `physical` only."""
 
+    harq_rtt_ms: float = field(default=8.0, metadata=_of(Range(0, 10_000)))
+    """From one transmission of a token to the next, which meets the h of that time."""
+
     bandwidth_mhz: float | None = field(default=None, metadata=_of(Range(0.001, 1e5)))
-    """The rate is B log2(1 + SNR) of the fade instead of rate_mbps. `physical` only."""
+    """The fade's SNR γ sets the rate in place of rate_mbps: B min(max_efficiency,
+    bandwidth_efficiency log2(1 + γ/gap)). `physical` only."""
+
+    snr_gap_db: float = field(default=0.0, metadata=_of(Range(0, 100)))
+    """How far in dB a real code is from Shannon's limit."""
+
+    bandwidth_efficiency: float = field(default=1.0, metadata=_of(Range(0, 1, low_open=True)))
+    """Share of Shannon's rate that is reached."""
+
+    max_efficiency: float = field(default=math.inf, metadata=_of(Range(0, math.inf, low_open=True)))
+    """Most bits per second and hertz."""
 
     delay_ms: float = field(default=0.0, metadata=_of(Range(0, 60_000)))
     """One-way delay of propagation and processing."""
 
+    downlink_delay_ms: float | None = field(default=None, metadata=_of(Range(0, 60_000)))
+    """The same downwards. None: as upwards."""
+
     jitter_ms: float = field(default=0.0, metadata=_of(Range(0, 60_000)))
-    """Standard deviation of the delay, a normal distribution cut off below zero."""
+    """Standard deviation of the delay."""
+
+    jitter_distribution: JitterDistribution = field(
+        default=JitterDistribution.NORMAL, metadata=_of(Choice(JitterDistribution))
+    )
+    """Of the delay."""
 
     rate_mbps: float = field(default=math.inf, metadata=_of(Range(0.001, math.inf)))
-    """Link rate of each session and direction; inf: no airtime."""
+    """Link rate of each session; inf: no airtime."""
+
+    downlink_rate_mbps: float | None = field(default=None, metadata=_of(Range(0.001, math.inf)))
+    """The same downwards. None: as upwards."""
+
+    queue_kib: float = field(default=math.inf, metadata=_of(Range(1, math.inf)))
+    """Most KiB that wait for the uplink."""
+
+    queue_policy: QueuePolicy = field(default=QueuePolicy.BLOCK, metadata=_of(Choice(QueuePolicy)))
+    """What becomes of a frame that finds the queue full."""
 
     token_interval_ms: float = field(default=10.0, metadata=_of(Range(0.001, 10_000)))
-    """Radio time from one token to the next in replay."""
+    """Radio time from one token to the next; with clock=live within a frame."""
 
     clock: RadioClock = field(default=RadioClock.REPLAY, metadata=_of(Choice(RadioClock)))
     """replay: radio time is a schedule and a run repeats bit for bit; live: the wall clock."""
@@ -88,8 +164,8 @@ class ChannelConfig:
     """Of every random draw."""
 
     def __post_init__(self) -> None:
-        if self.preset not in _MEANINGFUL:
-            raise InputError.of("preset", self.preset, "|".join(_MEANINGFUL))
+        if self.preset not in MEANINGFUL:
+            raise InputError.of("preset", self.preset, "|".join(MEANINGFUL))
         for name, allowed in ALLOWED.items():
             value = getattr(self, name)
             if value is not None:
@@ -99,22 +175,70 @@ class ChannelConfig:
     def _check_together(self) -> None:
         for knob in fields(self):
             value = getattr(self, knob.name)
-            meaningful = not knob.metadata or knob.name in _MEANINGFUL[self.preset]
+            meaningful = not knob.metadata or knob.name in MEANINGFUL[self.preset]
             if not meaningful and value != knob.default:
                 raise _meaningless(knob.name, value, self.preset)
         if self.preset == "physical" and self.outage_snr_db is None:
             raise InputError.of("outage_snr_db", None, str(ALLOWED["outage_snr_db"]))
-        if self.sigma is not None and self.snr_db is not None:
-            raise InputError("sigma, snr_db: both are set; allowed: one of them")
-        if self.equalizer is Equalizer.ZERO_FORCING and self.h_th < 0.001:
+        for one, other in (("sigma", "snr_db"), ("h_th", "target_loss")):
+            if getattr(self, one) and getattr(self, other) is not None:
+                raise InputError(f"{one}, {other}: both are set; allowed: one of them")
+        if self.fading is Fading.SUM_OF_SQUARES and not (
+            float(2 * self.m).is_integer() and self.m <= _MOST_SQUARES / 2
+        ):
+            allowed = f"0.5, 1, 1.5, ..., {_MOST_SQUARES / 2:g} with fading=sum_of_squares"
+            raise InputError.of("m", self.m, allowed)
+        divides = self.equalizer is Equalizer.ZERO_FORCING and self.fading is not Fading.NONE
+        if divides and self.threshold < 0.001:
             # E[1/h²] is infinite for m <= 1 unless it is cut off.
-            raise InputError.of("h_th", self.h_th, "[0.001, 1000] with equalizer=zero_forcing")
+            raise InputError.of("h_th", self.threshold, "[0.001, 1000] with equalizer=zero_forcing")
+        if self.loss_model is LossModel.GILBERT_ELLIOTT:
+            self._check_chain()
         if self.outage_snr_db is None:
             return
         if self.fading is Fading.ELEMENT:
-            raise InputError.of("fading", str(self.fading), "none|token|block with HARQ")
+            raise InputError.of("fading", str(self.fading), "any but element with HARQ")
         if not self.has_noise:
             raise InputError.of("sigma", self.sigma, "(0, 1e+06] where an SNR decides on outage")
+
+    def _check_chain(self) -> None:
+        """A bad spell of that mean length has to be able to make up the mean loss."""
+        if self.loss_bad <= self.loss_good:
+            raise InputError.of("loss_bad", self.loss_bad, f"above loss_good ({self.loss_good:g})")
+        if self.loss == 0:
+            return
+        most_bad = self.burst_length / (
+            1 + self.burst_length
+        )  # a good spell lasts one unit or more
+        most = self.loss_good + (self.loss_bad - self.loss_good) * most_bad
+        if not self.loss_good <= self.loss <= most:
+            raise InputError.of(
+                "loss", self.loss, f"[{self.loss_good:g}, {most:g}] of these bursts"
+            )
+
+    @property
+    def threshold(self) -> float:
+        """The amplitude below which reception fails: h_th, or √(Ω/m P⁻¹(m, target_loss)).
+
+        0 without fading: nothing falls below it.
+        """
+        if self.fading is Fading.NONE:
+            return 0.0
+        if self.target_loss is None:
+            return self.h_th
+        return threshold_of_outage(self.m, self.omega, self.target_loss)
+
+    @property
+    def doppler_hz(self) -> float:
+        """Largest Doppler shift f_D = v f_c / c."""
+        return self.speed_mps * self.carrier_ghz * 1e9 / _LIGHT_MPS
+
+    @property
+    def coherence_ns(self) -> int | None:
+        """Length of a fading block; None: h never changes."""
+        if self.coherence_ms is not None:
+            return round(self.coherence_ms * 1e6)
+        return max(round(coherence_time_s(self.doppler_hz) * 1e9), 1) if self.doppler_hz else None
 
     @property
     def has_noise(self) -> bool:
@@ -137,7 +261,7 @@ class ChannelConfig:
         rest = dict(changes)
         base = self._on_preset(str(rest.pop("preset"))) if "preset" in rest else self
         values = {name: _read(name, value, base.preset) for name, value in rest.items()}
-        for name, (other, unset) in _REPLACES.items():
+        for name, (other, unset) in REPLACES.items():
             if name in rest and other in rest:
                 raise InputError(f"{name}, {other}: both are set; allowed: one of them")
             if name in rest:
@@ -150,7 +274,7 @@ class ChannelConfig:
     def _on_preset(self, preset: str) -> ChannelConfig:
         if preset not in PRESETS:
             raise InputError.of("preset", preset, "|".join(PRESETS))
-        kept = {name: getattr(self, name) for name in _COMMON}
+        kept = {name: getattr(self, name) for name in COMMON}
         base = PRESETS[preset]
         if base.bandwidth_mhz is not None:
             del kept["rate_mbps"]
@@ -158,20 +282,15 @@ class ChannelConfig:
 
     def _require_effect(self, name: str) -> None:
         """Refuses a knob that changes nothing beside the others."""
-        if name in ("m", "omega", "h_th", "equalizer") and self.fading is Fading.NONE:
-            needs = "fading=element|token|block"
-        elif name == "coherence_ms" and self.fading is not Fading.BLOCK:
-            needs = "fading=block"
-        elif name == "token_interval_ms" and self.clock is RadioClock.LIVE:
-            needs = "clock=replay"
-        else:
-            return
-        raise InputError(f"{name}: {getattr(self, name)} has no effect here; allowed: with {needs}")
+        for names, holds, needs in NEEDS:
+            if name in names and not holds(self):
+                value = getattr(self, name)
+                raise InputError(f"{name}: {value} has no effect here; allowed: with {needs}")
 
     def to_dict(self) -> dict[str, str | int | float]:
         """The knobs that mean something, for reports and TOML; infinity as "inf". JSON safe."""
         found: dict[str, str | int | float] = {"preset": self.preset}
-        for name in _MEANINGFUL[self.preset]:
+        for name in MEANINGFUL[self.preset]:
             value = getattr(self, name)
             if value is not None:
                 found[name] = str(value) if value == math.inf else value
@@ -183,26 +302,10 @@ ALLOWED: Mapping[str, Range | Choice] = MappingProxyType(
 )
 """What each knob may be set to, in the order of the fields."""
 
-_COMMON = ("delay_ms", "jitter_ms", "rate_mbps", "token_interval_ms", "clock", "seed")
-_NOISE = ("sigma", "snr_db", "loss")
-_FADE = ("fading", "m", "omega", "h_th", "coherence_ms", "equalizer")
+_LIGHT_MPS = 299_792_458.0
 
-_MEANINGFUL: Mapping[str, tuple[str, ...]] = {
-    "ideal": _COMMON,
-    "awgn": (*_NOISE, *_COMMON),
-    "nakagami": (*_FADE, *_NOISE, *_COMMON),
-    "erasure": ("loss", *_COMMON),
-    "physical": tuple(ALLOWED),
-}
-"""Knobs that mean something in a preset; the others stay at their defaults."""
-
-_REPLACES: Mapping[str, tuple[str, float | None]] = {
-    "sigma": ("snr_db", None),
-    "snr_db": ("sigma", None),
-    "rate_mbps": ("bandwidth_mhz", None),
-    "bandwidth_mhz": ("rate_mbps", math.inf),
-}
-"""Setting the one knob puts the other to this."""
+_MOST_SQUARES = 100
+"""Each is a process of its own, for each stream."""
 
 PRESETS: Mapping[str, ChannelConfig] = MappingProxyType(
     {
@@ -214,7 +317,7 @@ PRESETS: Mapping[str, ChannelConfig] = MappingProxyType(
         "erasure": ChannelConfig(preset="erasure", loss=0.1),
         "physical": ChannelConfig(
             preset="physical",
-            fading=Fading.BLOCK,
+            fading=Fading.COPULA,
             h_th=0.05,
             snr_db=20.0,
             equalizer=Equalizer.ZERO_FORCING,
@@ -225,70 +328,18 @@ PRESETS: Mapping[str, ChannelConfig] = MappingProxyType(
     }
 )
 """`ideal` costs nothing; `awgn` is Eq. 3 with h = 1; `nakagami` is Eq. 3-5 per element, without an
-equaliser; `erasure` zeroes elements as the authors' code does; `physical` lets one block fade per
-token decide on noise, outage, HARQ rounds and rate."""
-
-
-SYNTAX = "PRESET|FILE.toml[,KEY=VALUE...] with PRESET one of " + "|".join(PRESETS)
-
-
-def parse_channel(text: str) -> ChannelConfig:
-    """The channel that a person asked for, e.g. `nakagami,sigma=0.5,m=1` or `cell.toml,loss=0.1`.
-
-    A file holds the knobs by name at its top level, `preset` among them.
-
-    Raises:
-        InputError: one line that names the knob, the value and what is allowed.
-    """
-    start, *assignments = (part.strip() for part in text.split(","))
-    if start not in PRESETS and not start.endswith(".toml"):
-        raise InputError.of("channel", start, SYNTAX)
-    base = PRESETS[start] if start in PRESETS else _from_file(Path(start))
-    changes = parse_assignments(assignments)
-    if "preset" in changes:
-        raise InputError.of("channel: preset", changes["preset"], "in front of the other knobs")
-    return base.changed(changes)
-
-
-def parse_assignments(assignments: Sequence[str]) -> dict[str, object]:
-    """`KEY=VALUE` pairs by key, the values still text.
-
-    Raises:
-        InputError: not of that form, or a key is given twice.
-    """
-    changes: dict[str, object] = {}
-    for assignment in assignments:
-        key, separator, value = (part.strip() for part in assignment.partition("="))
-        if not separator or not value:
-            raise InputError.of("channel", assignment, "KEY=VALUE")
-        if key in changes:
-            raise InputError.of(f"channel: {key}", value, "each key once")
-        changes[key] = value
-    return changes
-
-
-def _from_file(path: Path) -> ChannelConfig:
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-        if "preset" not in found:
-            raise InputError(f"preset: missing; allowed: {'|'.join(PRESETS)}")
-        return ChannelConfig().changed(found)
-    except OSError as error:
-        raise InputError(f"channel: {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:  # not UTF-8, or not TOML
-        raise InputError(f"channel: {path} is not TOML: {error}") from error
-    except InputError as error:
-        raise InputError(f"channel: {path}: {error}") from None
+equaliser; `erasure` zeroes elements as the authors' code does; `physical` lets one fade h(t) decide
+on noise, outage, HARQ rounds and rate."""
 
 
 def _read(name: str, value: object, preset: str) -> Any:
     if name not in ALLOWED:
         raise InputError.of("channel", name, ", ".join(ALLOWED))
-    if name not in _MEANINGFUL[preset]:
+    if name not in MEANINGFUL[preset]:
         raise _meaningless(name, value, preset)
     return ALLOWED[name].read(name, value)
 
 
 def _meaningless(name: str, value: object, preset: str) -> InputError:
-    allowed = ", ".join(_MEANINGFUL[preset])
+    allowed = ", ".join(MEANINGFUL[preset])
     return InputError(f"{name}: {value} has no effect in preset {preset!r}; allowed: {allowed}")

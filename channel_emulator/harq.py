@@ -1,9 +1,8 @@
 """Hybrid ARQ with chase combining: copies of a token are added up until it can be received.
 
 Copies with amplitudes h_1..h_k, combined in proportion to their amplitudes (maximum ratio), are one
-copy with amplitude sqrt(h_1² + ... + h_k²) under the same noise: SNRs add (Chase 1985). Within one
-block of fading every copy sees the same h, so P_fail(K) = P(m, m γ_th / (K γ̄)); where every copy
-fades by itself P_fail(K) = P(K m, m γ_th / γ̄).
+copy with amplitude sqrt(h_1² + ... + h_k²) under the same noise: SNRs add (Chase 1985). Each copy
+meets the h of its own time; how often all are not enough is `theory.harq_failure_probability`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from channel_emulator.fading import Floats
 
@@ -56,8 +54,3 @@ def combine(
         done |= enough(gain)
     h = first if limit == 1 else np.sqrt(gain)
     return Combined(first, h, transmissions, ~done)
-
-
-def failure_probability(m: float, mean_snr: float, outage_snr: float, copies: int) -> float:
-    """P_fail after `copies` transmissions in one block, both SNRs as ratios."""
-    return float(special.gammainc(m, m * outage_snr / (copies * mean_snr)))

@@ -21,8 +21,78 @@ class Fading(StrEnum):
     TOKEN = "token"  # noqa: S105
     """One independent h per token."""
 
+    FRAME = "frame"
+    """One independent h per frame."""
+
     BLOCK = "block"
-    """One h per block of coherence_ms of radio time."""
+    """One independent h per coherence time."""
+
+    COPULA = "copula"
+    """h(t) with Doppler, any m: a Rayleigh process mapped to Nakagami (Beaulieu and Cheng 2005)."""
+
+    SUM_OF_SQUARES = "sum_of_squares"
+    """h(t) with Doppler, 2m an integer: the norm of 2m real Gaussian processes."""
+
+
+HELD = (Fading.BLOCK, Fading.COPULA, Fading.SUM_OF_SQUARES)
+"""Fading that is a function of time: copies within a coherence time meet the same h."""
+
+
+class PowerReference(StrEnum):
+    """Which values' mean square an SNR refers to."""
+
+    TOKEN = "token"  # noqa: S105
+    """Each token's own."""
+
+    TENSOR = "tensor"
+    """All of a frame's."""
+
+    INLIERS = "inliers"
+    """Each token's own, without its outliers."""
+
+
+class LossUnit(StrEnum):
+    """What is lost as a whole."""
+
+    ELEMENT = "element"
+    TOKEN = "token"  # noqa: S105
+    PACKET = "packet"
+    """packet_bytes consecutive bytes of the stream."""
+
+    FRAME = "frame"
+
+
+class LossModel(StrEnum):
+    """How losses follow each other."""
+
+    IID = "iid"
+    """Each unit by itself."""
+
+    GILBERT_ELLIOTT = "gilbert_elliott"
+    """In bursts: a two-state Markov chain over the units (Gilbert 1960; Elliott 1963)."""
+
+
+class JitterDistribution(StrEnum):
+    """Of a message's delay; jitter_ms is its standard deviation before it is cut off."""
+
+    NORMAL = "normal"
+    """Around delay_ms, cut off below zero."""
+
+    UNIFORM = "uniform"
+    """Around delay_ms, cut off below zero."""
+
+    EXPONENTIAL = "exponential"
+    """On top of delay_ms."""
+
+
+class QueuePolicy(StrEnum):
+    """What becomes of a frame that finds the queue full."""
+
+    BLOCK = "block"
+    """Its sender waits."""
+
+    DROP = "drop"
+    """It arrives as a frame that is erased whole."""
 
 
 class Equalizer(StrEnum):

@@ -11,8 +11,11 @@ from airsplit.clock import Clock
 
 Message = TypeVar("Message")
 
-MAX_WAITING = 16
-"""Messages accepted and not delivered; the next one's sender waits."""
+MAX_WAITING_BYTES = 8 << 20
+"""Accepted and not delivered; beyond, the next message's sender waits."""
+
+MESSAGE_BYTES = 1024
+"""What a message counts besides its payload."""
 
 
 class Lane(Generic[Message]):
@@ -22,22 +25,27 @@ class Lane(Generic[Message]):
     messages wait does a task of the lane's own deliver them.
     """
 
-    def __init__(
-        self,
-        write: Callable[[Message], Awaitable[None]],
-        clock: Clock,
-        max_waiting: int = MAX_WAITING,
-    ) -> None:
+    def __init__(self, write: Callable[[Message], Awaitable[None]], clock: Clock) -> None:
         self._write = write
         self._clock = clock
-        self._max_waiting = max_waiting
-        self._waiting: deque[tuple[int, Message]] = deque()
+        self._waiting: deque[tuple[int, int, Message]] = deque()
+        self._waiting_bytes = 0
         self._room = asyncio.Event()
         self._delivery: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
 
-    async def send(self, message: Message, due_ns: int) -> None:
+    async def send(
+        self,
+        message: Message,
+        due_ns: int,
+        n_bytes: int = 0,
+        limit_bytes: float = MAX_WAITING_BYTES,
+    ) -> None:
         """Accepts a message for delivery at `due_ns`; returns once there is room for it.
+
+        Args:
+            n_bytes: size of its payload.
+            limit_bytes: most that may wait with it; a message alone always may.
 
         Raises:
             Exception: what `write` raised, for this message or one before it.
@@ -45,12 +53,14 @@ class Lane(Generic[Message]):
         if self._delivery is None and due_ns <= self._clock.now_ns():
             await self._write(message)
             return
-        while len(self._waiting) >= self._max_waiting and self._failure is None:
+        n_bytes += MESSAGE_BYTES
+        while self._waiting and self._waiting_bytes + n_bytes > limit_bytes and not self._failure:
             self._room.clear()
             await self._room.wait()
         if self._failure is not None:
             raise self._failure
-        self._waiting.append((due_ns, message))
+        self._waiting.append((due_ns, n_bytes, message))
+        self._waiting_bytes += n_bytes
         if self._delivery is None:
             self._delivery = asyncio.create_task(self._deliver())
 
@@ -69,11 +79,12 @@ class Lane(Generic[Message]):
     async def _deliver(self) -> None:
         try:
             while self._waiting:
-                due_ns, message = self._waiting[0]
+                due_ns, n_bytes, message = self._waiting[0]
                 while self._clock.now_ns() < due_ns:  # an event loop's timer may be early
                     await self._clock.sleep_until(due_ns)
                 await self._write(message)
                 self._waiting.popleft()
+                self._waiting_bytes -= n_bytes
                 self._room.set()
             self._delivery = None
         except Exception as failure:

@@ -1,20 +1,32 @@
-"""Time on the link: airtime, waiting for the link, delay. Pure: absolute times in and out.
+"""Time on the link: waiting for it, airtime, delay. Pure: absolute times in and out.
 
-A message's schedule begins at its arrival stamp, so that the time that the emulator itself took is
-part of the airtime and not added to it.
+A link keeps two schedules of the same messages. The one on channel time decides: what a trace has
+to give, and whether a full queue drops a frame. In `replay` it is known in advance and repeats. The
+other one, on the wall clock, paces. It begins at a message's arrival stamp, so that the time that
+the emulator itself took is part of the airtime and not added to it. In `live` both are the same.
 """
 
 from __future__ import annotations
 
-import math
+from collections import deque
 from dataclasses import dataclass
 
-import numpy as np
-from scipy import special
+from channel_emulator.airtime import MAX_AIRTIME_S, Load
+from channel_emulator.rate_trace import RateTrace
 
-from channel_emulator.config import ChannelConfig
-from channel_emulator.draws import Draws, Purpose
-from channel_emulator.radio import Received
+_MAX_WAITING = 4096
+"""Messages that wait one by one; beyond, the newest ones are counted together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """When a message comes to a link."""
+
+    wall_ns: int
+    """On the monotonic clock."""
+
+    channel_ns: int
+    """Channel time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,73 +43,114 @@ class Passage:
     """From the end of its airtime to delivery; includes waiting for a late predecessor."""
 
     due_ns: int
-    """When it is to be delivered."""
+    """When it is to be delivered, on the wall clock."""
+
+
+class Airway:
+    """One message on the air at a time, the others waiting. On any one clock."""
+
+    def __init__(self) -> None:
+        self.free_ns = 0
+        """When the last message's airtime ends."""
+
+        self._waiting: deque[tuple[int, int]] = deque()  # end of airtime, bytes
+        self._waiting_bytes = 0
+
+    def waiting_bytes(self, now_ns: int) -> int:
+        """Of messages whose airtime has not ended. `now_ns` may not go back."""
+        while self._waiting and self._waiting[0][0] <= now_ns:
+            self._waiting_bytes -= self._waiting.popleft()[1]
+        return self._waiting_bytes
+
+    def room_ns(self, now_ns: int, n_bytes: int, limit_bytes: float) -> int:
+        """When so many bytes more are within the limit. A message alone always is."""
+        excess = self.waiting_bytes(now_ns) + n_bytes - limit_bytes
+        room_ns = now_ns
+        for end_ns, waiting_bytes in self._waiting:
+            if excess <= 0:
+                break
+            room_ns, excess = end_ns, excess - waiting_bytes
+        return room_ns
+
+    def occupy(self, now_ns: int, airtime_ns: int, n_bytes: int) -> int:
+        """Puts a message behind the others. Returns when its airtime begins."""
+        self.waiting_bytes(now_ns)
+        start_ns = max(now_ns, self.free_ns)
+        self.free_ns = start_ns + airtime_ns
+        self._waiting_bytes += n_bytes
+        if len(self._waiting) == _MAX_WAITING:
+            n_bytes += self._waiting.pop()[1]
+        self._waiting.append((self.free_ns, n_bytes))
+        return start_ns
+
+    def shift(self, by_ns: int) -> None:
+        """The clock has been set by so much."""
+        self.free_ns += by_ns
+        self._waiting = deque((end_ns + by_ns, n_bytes) for end_ns, n_bytes in self._waiting)
 
 
 class Link:
-    """One direction of one session: a message at a time, delivered in the order of arrival."""
+    """One direction of one session: delivers in the order of arrival."""
 
     def __init__(self) -> None:
-        self._free_ns = 0
+        self._schedule = Airway()
+        self._pace = Airway()
         self._delivered_ns = 0
+        self._trace: RateTrace | None = None
+        self._trace_bits = 0
 
-    def carry(self, arrival_ns: int, airtime_ns: int, delay_ns: int) -> Passage:
-        """Schedules the next message.
+    def is_full(self, arrival: Instant, n_bytes: int, limit_bytes: float) -> bool:
+        """Whether a message finds no room on the schedule."""
+        now_ns = arrival.channel_ns
+        return self._schedule.room_ns(now_ns, n_bytes, limit_bytes) > now_ns
+
+    def room_ns(self, wall_ns: int, n_bytes: int, limit_bytes: float) -> int:
+        """Wall time at which a message finds room."""
+        return self._pace.room_ns(wall_ns, n_bytes, limit_bytes)
+
+    def carry(
+        self,
+        arrival: Instant,
+        load: Load,
+        delay_ns: int,
+        trace: RateTrace | None = None,
+        scheduled: bool = True,
+    ) -> Passage:
+        """Puts the next message on the link.
 
         Args:
-            arrival_ns: when it came to the emulator, on a monotonic clock.
-            airtime_ns: how long it occupies the link.
-            delay_ns: how long it takes afterwards, unless its predecessor takes longer.
+            delay_ns: how long it takes after its airtime, unless its predecessor takes longer.
+            trace: says how long the airtime is, in place of the load.
+            scheduled: whether it is part of the schedule; else it is only paced.
         """
-        start_ns = max(arrival_ns, self._free_ns)
-        self._free_ns = start_ns + airtime_ns
-        due_ns = max(self._free_ns + delay_ns, self._delivered_ns)
-        self._delivered_ns = due_ns
-        return Passage(
-            queue_ns=start_ns - arrival_ns,
-            airtime_ns=airtime_ns,
-            delay_ns=due_ns - self._free_ns,
-            due_ns=due_ns,
-        )
+        airtime_ns, trace_bits = self._airtime(arrival.channel_ns, load, trace)
+        if scheduled:
+            self._schedule.occupy(arrival.channel_ns, airtime_ns, load.n_bytes)
+            self._trace, self._trace_bits = trace, trace_bits
+        start_ns = self._pace.occupy(arrival.wall_ns, airtime_ns, load.n_bytes)
+        end_ns = start_ns + airtime_ns
+        due_ns = self._deliver(end_ns + delay_ns)
+        return Passage(start_ns - arrival.wall_ns, airtime_ns, due_ns - end_ns, due_ns)
 
+    def skip(self, wall_ns: int, delay_ns: int) -> Passage:
+        """A message that never was on the air is noticed behind those before it."""
+        due_ns = self._deliver(wall_ns + delay_ns)
+        return Passage(0, 0, due_ns - wall_ns, due_ns)
 
-def frame_airtime_ns(config: ChannelConfig, payload_bytes: int, received: Received) -> int:
-    """Σ over tokens of transmissions x bytes x 8 / rate, each token at the rate of its own fade."""
-    if received.rate_bps is None and math.isinf(config.rate_mbps):
-        return 0
-    rate_bps = config.rate_mbps * 1e6 if received.rate_bps is None else received.rate_bps
-    token_bits = payload_bytes * 8 / len(received.transmissions)
-    return round(float(np.sum(received.transmissions * token_bits / rate_bps)) * 1e9)
+    def shift_schedule(self, by_ns: int) -> None:
+        """Channel time has been set by so much."""
+        self._schedule.shift(by_ns)
+        self._trace = None
 
+    def _deliver(self, due_ns: int) -> int:
+        self._delivered_ns = max(due_ns, self._delivered_ns)
+        return self._delivered_ns
 
-def reliable_airtime_ns(config: ChannelConfig, message_bytes: int) -> int:
-    """Airtime of a message that is delivered intact: results, K/V rows.
-
-    Where the fade decides on the rate, they go at B log2(1 + γ̄) of the mean SNR γ̄ = Ω P/σ², with
-    unit power P where σ is absolute.
-    """
-    if config.bandwidth_mhz is None:
-        return round(message_bytes * 8e3 / config.rate_mbps)
-    if config.snr_db is not None:
-        snr = 10 ** (config.snr_db / 10)
-    else:
-        amplitude = 1 / (config.sigma or math.inf)
-        snr = amplitude * amplitude  # ** would raise where this is infinite
-    lowest = 10 ** ((config.outage_snr_db or 0.0) / 10)
-    rate_mbps = config.bandwidth_mhz * math.log2(1 + max(config.omega * snr, lowest))
-    return round(message_bytes * 8e3 / rate_mbps)
-
-
-def delay_ns(
-    config: ChannelConfig, draws: Draws, purpose: Purpose, window: int, position: int
-) -> int:
-    """Delay of the message with that key: normal(delay, jitter²), cut off below zero.
-
-    Drawn by inversion: d - j Φ⁻¹(v Φ(d/j)) with v uniform on (0, 1].
-    """
-    if config.jitter_ms == 0:
-        return round(config.delay_ms * 1e6)
-    v = 1 - draws.at(purpose, window, position).random()
-    above_zero = special.ndtr(config.delay_ms / config.jitter_ms)
-    delay_ms = config.delay_ms - config.jitter_ms * float(special.ndtri(v * above_zero))
-    return round(max(delay_ms, 0.0) * 1e6)
+    def _airtime(self, now_ns: int, load: Load, trace: RateTrace | None) -> tuple[int, int]:
+        """Its length, and where in the trace the message ends."""
+        if trace is None:
+            return load.airtime_ns, 0
+        start_ns = max(now_ns, self._schedule.free_ns)
+        position = self._trace_bits if trace is self._trace else 0
+        end_ns, position = trace.serve(start_ns, position, load.bits)
+        return min(end_ns - start_ns, round(MAX_AIRTIME_S * 1e9)), position

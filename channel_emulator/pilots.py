@@ -1,31 +1,34 @@
 """What the receiver knows: pilots through the same radio, and estimates from them.
 
-Each frame carries BLOCKS blocks of PILOTS unit pilots, y = h + σ n with one h per block. Where
-elements or tokens fade alone, so does each block of pilots; where h is held for a coherence time,
-all blocks of a frame meet the h of that time. The receiver sees the amplitude of a pilot also below
-h_th: that is how it knows to erase the data.
+Each frame carries BLOCKS x PILOTS unit pilots, y = h + σ n. Where elements or tokens fade alone, so
+does each block of pilots; where h is held, or is a process in time, all pilots of a frame meet the
+one h of its first token. The receiver sees the amplitude of a pilot also below the threshold: that
+is how it knows to erase the data.
 
 Where a receiver divides by h, it has to know it: each token has PILOTS pilots of its own, repeated
 and combined with every copy of it. They meet the token's combined amplitude H under the same noise.
 With which tokens it gave up, that tells the noise on the values that it delivers: σ̂² <1/Ĥ²>.
 
-Of a block, ĥ = mean(y) has noise of variance s = σ̂²/PILOTS, σ̂² the variance within blocks. Moments
-of h without that noise: Ω̂ = <ĥ²> - s, μ̂₄ = <ĥ⁴> - 6 s Ω̂ - 3 s²; then m̂ = Ω̂² / (μ̂₄ - Ω̂²), the
-inverse normalised variance estimator of Nakagami. Without the correction noise looks like fading.
+Of the k pilots that meet one h, ĥ = mean(y) has noise of variance s = σ̂²/k, σ̂² the variance about
+their means. <ĥ²>, <ĥ⁴> and <ln ĥ²> give Ω̂ and m̂: `estimators.nakagami`. What cannot be told is NaN
+and never a guess; where h is held, that takes many coherence times to end.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from airsplit.v1 import channel_pb2
+from channel_emulator import estimators
 from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import Draws, Purpose
-from channel_emulator.fading import FadingSource, nakagami
+from channel_emulator.fading import FadingSource, Floats, nakagami
 from channel_emulator.knobs import Equalizer, Fading
+from channel_emulator.place import Place
 from channel_emulator.radio import Received
 from channel_emulator.truth import energy, ratio_db
 
@@ -38,39 +41,83 @@ PILOTS = 8
 FRAMES = 64
 """Recent frames that estimates of h and of loss are made of: they need many draws."""
 
+MOST_FRAMES = 512
+"""Frames that estimates of h go back where h is held, if FADES fades take as many."""
+
+FADES = 64
+"""Independent fades that they are made of, where h is held."""
+
 NOISE_FRAMES = 8
 """Newest frames that σ and SNR are made of, of those that tell of them: after a change of the
 channel they are right again within as many. A frame has BLOCKS (PILOTS - 1) = 112 degrees of
-freedom, so eight give σ to 2.4 % (1/√(2 · 896)). SNR also needs the received power, which values
-that vary and fade give less well: single tokens of 192 normal values that fade alone to 0.3 dB."""
+freedom or more, so eight give σ to 2.4 % (1/√(2 · 896)). SNR also needs the received power, which
+values that vary and fade give less well: single tokens of 192 normal values that fade alone to
+0.3 dB."""
 
-_SURE = 3.0
-"""Standard errors by which a moment has to stand out to be believed."""
+_TINY = 1e-38
+"""A gain of exactly zero has no logarithm: the least normal float32 stands for it."""
 
 PERFECT = channel_pb2.ChannelEstimate(sigma=0.0, m=math.inf, omega=1.0, loss=0.0, snr_db=math.inf)
 """Of a channel that does nothing to values."""
 
 
-def sound(
-    config: ChannelConfig, draws: Draws, window: int, position: int, time_ns: int
-) -> NDArray[np.float64]:
-    """The pilots of the frame at `position` and radio time `time_ns` as received.
+@dataclass(frozen=True, slots=True)
+class Pilots:
+    """The pilots of one frame."""
 
-    [BLOCKS, PILOTS], in units of the pilots' amplitude. With an SNR pilots have the power of the
-    payload, so that their noise is 10^(-SNR/20); else their amplitude is 1.
+    received: NDArray[np.float64]
+    """[fades, pilots], in units of the pilots' amplitude: a row met one h."""
+
+    fade: int | None
+    """Which independent fade the frame met: those of one number are one. None: each row its own."""
+
+
+def sound(config: ChannelConfig, draws: Draws, place: Place, first: Floats | None = None) -> Pilots:
+    """The pilots of the frame at `place` as received.
+
+    With an SNR pilots have the power of the payload, so that their noise is 10^(-SNR/20); else
+    their amplitude is 1.
+
+    Args:
+        first: `Received.first` of the frame, if it is at hand; else it is made again.
     """
-    if config.fading in (Fading.NONE, Fading.BLOCK):
-        source = FadingSource(config, draws)
-        h = source.amplitudes(window, position, np.array([time_ns]), hidden=1)
-    else:
+    window, position = place.window, place.position
+    fade = _fade(config, place)
+    h: NDArray[np.float32] | float
+    if config.fading is Fading.NONE:
+        h = 1.0
+    elif fade is None:
         generator = draws.at(Purpose.PILOT_FADING, window, position)
         h = nakagami(generator, config.m, config.omega, BLOCKS)[:, None]
-    noise = draws.at(Purpose.PILOT_NOISE, window, position).standard_normal((BLOCKS, PILOTS))
-    return h + _pilot_std(config) * noise
+    else:
+        if first is None:
+            first = FadingSource(config, draws).amplitudes(place, hidden=1)
+        h = first[:1]
+    shape = (BLOCKS, PILOTS) if fade is None else (1, BLOCKS * PILOTS)
+    pilots = draws.at(Purpose.PILOT_NOISE, window, position).standard_normal(shape)
+    pilots *= _pilot_std(config)
+    pilots += h
+    return Pilots(pilots, fade)
+
+
+def _fade(config: ChannelConfig, place: Place) -> int | None:
+    """See `Pilots.fade`. Fades of a process in time count as independent after two coherence times.
+
+    The variance of a mean over T of a process whose power correlates as J0² is that of T/(2 T_c)
+    independent fades within 20 %, from T = 20 T_c to 200 T_c.
+    """
+    if config.fading in (Fading.NONE, Fading.ELEMENT, Fading.TOKEN):
+        return None
+    if config.fading is Fading.FRAME:
+        return place.offset
+    if config.coherence_ns is None:
+        return 0
+    times = 1 if config.fading is Fading.BLOCK else 2
+    return int(place.times_ns[0]) // (times * config.coherence_ns)
 
 
 def sound_tokens(
-    config: ChannelConfig, draws: Draws, window: int, position: int, received: Received
+    config: ChannelConfig, draws: Draws, place: Place, received: Received
 ) -> NDArray[np.float64] | None:
     """Ĥ of each token of a frame, [tokens]: its combined amplitude as its own pilots tell it.
 
@@ -78,9 +125,11 @@ def sound_tokens(
     """
     if config.equalizer is not Equalizer.ZERO_FORCING or config.fading is Fading.ELEMENT:
         return None
-    generator = draws.at(Purpose.TOKEN_PILOT_NOISE, window, position)
-    noise = generator.standard_normal(len(received.h)) / math.sqrt(PILOTS)
-    return received.h[:, 0] + _pilot_std(config) * noise
+    generator = draws.at(Purpose.TOKEN_PILOT_NOISE, place.window, place.position)
+    noise = generator.standard_normal(len(received.h))
+    noise *= _pilot_std(config) / math.sqrt(PILOTS)
+    noise += received.h[:, 0]
+    return noise
 
 
 def _pilot_std(config: ChannelConfig) -> float:
@@ -89,21 +138,25 @@ def _pilot_std(config: ChannelConfig) -> float:
 
 
 class Estimator:
-    """Estimates of one session's channel, from its last FRAMES frames."""
+    """Estimates of one session's channel, from sums over each of its last frames."""
 
     def __init__(self) -> None:
-        # A row is a frame: see `observe`.
-        self._rows = np.zeros((FRAMES, 8))
+        # A column is a frame: see `observe`. The newest end at `_end`; the first half is where they
+        # move when the second is full.
+        self._sums = np.zeros((10, 2 * MOST_FRAMES))
+        self._end = 0
         self._count = 0
+        self._fade: int | None = None
 
     def reset(self) -> None:
         """Forgets: nothing was learnt from frames that met no radio."""
-        self._count = 0
+        self._end = self._count = 0
+        self._fade = None
 
     def observe(
         self,
         config: ChannelConfig,
-        pilots: NDArray[np.float64],
+        pilots: Pilots,
         token_pilots: NDArray[np.float64] | None,
         received: Received,
     ) -> channel_pb2.ChannelEstimate:
@@ -115,87 +168,115 @@ class Estimator:
             received: what is used of it is what the receiver has: values, mask, which tokens it
                 gave up, and the power that they were sent with.
         """
-        mean = pilots.sum(axis=1) / PILOTS
+        blocks, each = pilots.received.shape
+        mean = np.add.reduce(pilots.received, axis=1)
+        mean /= each
         gain = mean * mean
-        total = float(gain.sum())
+        total = float(np.add.reduce(gain))
         # Σ(y - ĥ)² of all blocks; rounding must not make it negative.
-        spread = max(float(np.vdot(pilots, pilots)) - PILOTS * total, 0.0)
-        within = spread / (BLOCKS * (PILOTS - 1))
-        noise = _noise_of_tokens(config, within, gain, token_pilots, received)
-        erased = 0 if received.erased is None else np.count_nonzero(received.erased)
-        self._rows[self._count % FRAMES] = (
-            total / BLOCKS,
-            float(np.vdot(gain, gain)) / BLOCKS,
-            within,
-            noise.sum(),
-            noise.size,
+        spread = max(float(np.vdot(pilots.received, pilots.received)) - each * total, 0.0)
+        within = spread / (blocks * (each - 1))
+        arrived = _arrived(received)
+        noise, told = _noise(config, within, gain, token_pilots, received, arrived)
+        if self._end == self._sums.shape[1]:
+            self._end = MOST_FRAMES
+            self._sums[:, :MOST_FRAMES] = self._sums[:, MOST_FRAMES:]
+        self._sums[:, self._end] = (
+            total / blocks,
+            float(gain.dot(gain)) / blocks,
+            float(np.add.reduce(np.log(gain + _TINY))) / blocks,
+            within / each,
+            blocks if pilots.fade is None else pilots.fade != self._fade,
+            noise,
+            told,
             energy(received.values),
-            received.values.size - erased,
+            arrived if isinstance(arrived, int) else int(np.add.reduce(arrived)),
             received.values.size,
         )
-        self._count += 1
-        return self._estimate()
+        self._fade = pilots.fade
+        self._end += 1
+        self._count = min(self._count + 1, MOST_FRAMES)
+        return self._estimate(held=pilots.fade is not None)
 
-    def _estimate(self) -> channel_pb2.ChannelEstimate:
-        frames = min(self._count, FRAMES)
-        rows = self._rows[np.arange(self._count - frames, self._count) % FRAMES]
-        mean_gain, mean_gain_squared, within = rows[:, :3].sum(axis=0) / frames
-        all_arrived, all_sent = rows[:, 6:].sum(axis=0)
-        telling = rows[rows[:, 4] > 0][-NOISE_FRAMES:, 3:7]
-        variance, tokens, received, arrived = telling.sum(axis=0)
-        noise = variance / tokens if tokens else math.nan
-        power = received / arrived - noise if arrived else math.nan
-        omega, m = _moments(mean_gain, mean_gain_squared, within / PILOTS, frames * BLOCKS)
+    def _estimate(self, held: bool) -> channel_pb2.ChannelEstimate:
+        known = self._sums[:, self._end - self._count : self._end]
+        newest = known[:, -FRAMES:]
+        omega, m = _fading(known[:5] if held else newest[:5], held)
+        arrived, sent = np.add.reduce(newest[8:], axis=1).tolist()
+        telling = newest[5:9, -NOISE_FRAMES:]
+        if 0 in telling[1].tolist():
+            telling = newest[5:9, newest[6] > 0][:, -NOISE_FRAMES:]
+        variance, told, power, received = np.add.reduce(telling, axis=1).tolist()
+        noise = variance / told if told else math.nan
+        power = power / received - noise if received else math.nan
         return channel_pb2.ChannelEstimate(
             sigma=math.sqrt(noise),
             m=m,
             omega=omega,
-            loss=1 - all_arrived / all_sent,
+            loss=1 - arrived / sent,
             snr_db=ratio_db(power, noise) if power > 0 else math.nan,
         )
 
 
-def _noise_of_tokens(
+def _arrived(received: Received) -> int | NDArray[np.int64]:
+    """Elements that arrived: of each token, or one number where there is one token or no loss."""
+    values, erased = received.values, received.erased
+    if erased is None:
+        return values.size
+    if len(values) == 1:
+        return values.size - int(np.count_nonzero(erased))
+    lost: NDArray[np.int64] = np.bitwise_count(np.packbits(erased, axis=1)).sum(1, dtype=np.int64)
+    return np.subtract(values.shape[1], lost, dtype=np.int64)
+
+
+def _noise(
     config: ChannelConfig,
     within: float,
     gain: NDArray[np.float64],
     token_pilots: NDArray[np.float64] | None,
     received: Received,
-) -> NDArray[np.float64]:
-    """Variance of the noise on each token as the receiver delivers it; none that is given up.
+    arrived: int | NDArray[np.int64],
+) -> tuple[float, float]:
+    """Σ over elements that arrived of the variance of the noise on them, and their number.
+
+    Without an equaliser a frame that is lost tells of the noise too: as much as one element.
 
     Args:
         within: variance of the noise of a pilot.
-        gain: ĥ² of the frame's blocks of pilots.
+        gain: ĥ² of the frame's pilots.
     """
-    variance = within * received.power if config.snr_db is not None else within
-    each = np.broadcast_to(variance, len(received.h))
+    tokens = len(received.values)
+    if tokens == 1 and config.equalizer is not Equalizer.ZERO_FORCING:
+        # A decode frame: Python's numbers are quicker than arrays of one.
+        count = float(arrived) or 1.0
+        power = float(received.power[0]) if config.snr_db is not None else 1.0
+        return within * (count * power), count
+    weights = np.full(tokens, arrived / tokens) if isinstance(arrived, int) else arrived
+    scale = 1.0
     if config.equalizer is not Equalizer.ZERO_FORCING:
-        return each
-    if token_pilots is not None:
-        delivered = ~received.failed[:, 0]
-        return each[delivered] * _inverse(np.square(token_pilots[delivered]), within)
-    strong = gain[gain >= config.h_th**2]
-    return each * _inverse(strong, within).mean() if strong.size else each[:0]
+        if not weights.any():
+            weights = np.ones(tokens) / tokens
+    elif token_pilots is not None:
+        inverse = 1 / (np.square(token_pilots) + (3 * within / PILOTS + _TINY))
+        weights, count = weights * inverse, float(weights.sum())
+        total = weights @ received.power if config.snr_db is not None else weights.sum()
+        return within * float(total), count
+    else:
+        strong = gain[gain >= config.threshold**2]
+        if not strong.size:
+            return 0.0, 0.0
+        scale = float((1 / (strong + 3 * within / PILOTS)).mean())
+    count = float(weights.sum())
+    total = weights @ received.power if config.snr_db is not None else count
+    return within * scale * float(total), count
 
 
-def _inverse(gain: NDArray[np.float64], variance: float) -> NDArray[np.float64]:
-    """1/H² of ĥ² with ĥ = H + e, e of variance s: <1/ĥ²> = (1 + 3 s/H²)/H² to first order in s."""
-    inverse: NDArray[np.float64] = 1 / (gain + 3 * variance / PILOTS)
-    return inverse
-
-
-def _moments(x: float, x_squared: float, s: float, blocks: int) -> tuple[float, float]:
-    """Ω̂ and m̂ of <ĥ²>, <ĥ⁴>, the noise variance s of ĥ, and the number of blocks.
-
-    m̂ is infinite where ĥ² varies no more than its noise makes it, and NaN where Ω̂ itself cannot be
-    told from zero.
-    """
-    omega = x - s
-    spread = max(x_squared - x**2, 0.0)
-    if omega <= _SURE * math.sqrt(spread / blocks):
-        return omega, math.nan
-    of_noise = 4 * s * omega + 2 * s**2
-    of_fading = spread - of_noise
-    least = _SURE * of_noise * math.sqrt(2 / blocks) + 1e-9 * omega**2
-    return omega, omega**2 / of_fading if of_fading > least else math.inf
+def _fading(sums: NDArray[np.float64], held: bool) -> tuple[float, float]:
+    """Ω̂ and m̂ of the sums of frames: <ĥ²>, <ĥ⁴>, <ln ĥ²>, s, and how many fades they met."""
+    if held:
+        back = sums[4, ::-1].cumsum()
+        sums = sums[:, -max(int(back.searchsorted(FADES)) + 1, FRAMES) :]
+    frames = sums.shape[1]
+    *totals, fades = np.add.reduce(sums, axis=1).tolist()
+    mean, mean_square, mean_log, noise = (total / frames for total in totals)
+    return estimators.nakagami(mean, mean_square, mean_log, noise, fades)

@@ -1,7 +1,8 @@
 """The radio itself: float values in, what the receiver has out. No socket, no clock, no order.
 
-A token's draws depend on (seed, stream, direction, window, position) alone, so that the same
-context meets the same channel however it is cut into calls, in whatever order they are made.
+All that a frame meets follows from the configuration and its `Place`. So the same place meets the
+same channel, in whatever order calls are made and, where no draw or power is one of the frame as a
+whole, however a stream is cut into them.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from airsplit.errors import TensorError
 from airsplit.v1 import channel_pb2
 from channel_emulator import harq, loss, noise
 from channel_emulator.config import ChannelConfig
-from channel_emulator.draws import Direction, Draws
-from channel_emulator.fading import FadingSource, Floats, Times
-from channel_emulator.knobs import Equalizer
-from channel_emulator.truth import TRANSPARENT, measure
+from channel_emulator.draws import Direction, Draws, cached_rows
+from channel_emulator.fading import FadingSource, Floats
+from channel_emulator.knobs import Equalizer, Fading
+from channel_emulator.place import Place
+from channel_emulator.rate import rate_bps
+from channel_emulator.truth import TRANSPARENT, energy, measure
 
 _MAX_STREAMS = 256
 
@@ -43,7 +46,10 @@ class Received:
     """[tokens]: rate of each token's fade; None where the configured rate applies."""
 
     power: NDArray[np.float64]
-    """[tokens]: mean square of the values that were sent."""
+    """[tokens]: mean square that the SNR of each is relative to."""
+
+    first: Floats
+    """Amplitude of the first copy, as `h`."""
 
     h: Floats
     """Amplitude after combining: [tokens, 1], or [tokens, hidden] where elements fade alone."""
@@ -55,14 +61,14 @@ class Received:
 class Radio:
     """One channel, for any number of streams. Not for two threads at a time.
 
-    >>> radio = Radio(parse_channel("nakagami,sigma=0.5,seed=7"))
-    >>> received = radio.transmit(
-    ...     values, stream=1, window=0, position=0, times_ns=radio.replay_times_ns(0, len(values))
-    ... )
+    >>> config = parse_channel("nakagami,sigma=0.5,seed=7")
+    >>> received = Radio(config).transmit(values, Place.replay(config, len(values)))
     """
 
     def __init__(self, config: ChannelConfig) -> None:
         self.config = config
+        self._is_transparent = config.is_transparent
+        self._least_gain = config.threshold**2
         self._draws: dict[tuple[int, Direction], Draws] = {}
 
     def draws(self, stream: int, direction: Direction = Direction.UPLINK) -> Draws:
@@ -74,136 +80,153 @@ class Radio:
             self._draws[key] = Draws(self.config.seed, stream, direction)
         return self._draws[key]
 
-    def replay_times_ns(self, first: int, tokens: int) -> Times:
-        """Radio times [tokens] of `tokens` tokens of a stream that sent `first` before."""
-        interval_ns = round(self.config.token_interval_ms * 1e6)
-        return np.arange(first, first + tokens, dtype=np.int64) * interval_ns
-
     def transmit(
-        self,
-        values: Floats,
-        *,
-        stream: int,
-        window: int,
-        position: int,
-        times_ns: Times,
-        direction: Direction = Direction.UPLINK,
+        self, values: Floats, place: Place, item_bytes: int = 2, out: Floats | None = None
     ) -> Received:
-        """Sends the tokens at `position`, `position` + 1, ... of a window.
+        """Sends the tokens of one frame.
 
         Args:
             values: float32 [tokens, hidden]; not changed, and returned itself by a channel that
                 does nothing to it.
-            stream: key of the session's draws, chosen by the client.
-            window: number of the context within the session.
-            position: absolute index of the first token in its context.
-            times_ns: radio time of each token, int64 [tokens]; decides on the fading block.
+            place: of these tokens.
+            item_bytes: of an element on the air, which packets are made of.
+            out: where the values go that are received; may be `values`.
 
         Raises:
             TensorError: `values` holds a NaN or an infinity.
         """
-        tokens, hidden = values.shape
-        if self.config.is_transparent:
-            ones = np.ones((tokens, 1), dtype=np.float32)
-            return Received(
-                values=values,
-                erased=None,
-                truth=TRANSPARENT,
-                transmissions=np.ones(tokens, dtype=np.int64),
-                rate_bps=None,
-                power=np.full(tokens, math.nan),
-                h=ones,
-                failed=ones == 0,
-            )
-        if not np.isfinite(values).all():
-            count = values.size - int(np.isfinite(values).sum())
-            raise TensorError(f"payload: {count} of {values.size} values are not finite")
-        draws = self.draws(stream, direction)
-        power = noise.token_power(values)
-        source = FadingSource(self.config, draws)
+        config = self.config
+        if self._is_transparent:
+            return _untouched(values)
+        draws = self.draws(place.stream, place.direction)
         with np.errstate(over="ignore"):  # an infinite SNR is one, and the codec saturates
-            snr = noise.mean_snr(self.config, power)
+            own_power = noise.token_power(values)
+            signal = float(np.add.reduce(own_power)) * values.shape[1]
+            if not math.isfinite(signal):
+                count = values.size - int(np.isfinite(values).sum())
+                raise TensorError(f"payload: {count} of {values.size} values are not finite")
+            power = noise.reference_power(config, values, own_power)
+            source = FadingSource(config, draws)
             faded = harq.combine(
-                lambda attempt: source.amplitudes(window, position, times_ns, hidden, attempt),
-                lambda gain: self._is_enough(gain, snr),
-                self.config.harq_transmissions,
+                lambda attempt: source.amplitudes(place, values.shape[1], attempt),
+                lambda gain: self._is_enough(gain, power),
+                config.harq_transmissions,
             )
-            erased = self._erased(draws, window, position, (tokens, hidden), faded.failed)
-            added = self._noise(draws, window, position, (tokens, hidden), power, faded)
-            received = self._receive(values, faded.h, added, erased)
-            truth = measure(values, received, erased, added, faded.first)
+            erased = self._erased(draws, place, values.shape, item_bytes, faded.failed)
+            received = np.empty_like(values) if out is None else out
+            std = self._std(power, faded)
+            energies = self._receive(draws, place, values, faded.h, std, erased, received)
+            truth = measure(signal, *energies, values.size, faded.first, erased)
+            rate_bps = self._rate_bps(faded.first, power)
+        if erased is not None and erased.shape != values.shape:
+            erased = np.broadcast_to(erased, values.shape)
         return Received(
             values=received,
             erased=erased,
             truth=truth,
             transmissions=faded.transmissions,
-            rate_bps=self._rate_bps(faded.first, snr),
+            rate_bps=rate_bps,
             power=power,
+            first=faded.first,
             h=faded.h,
             failed=faded.failed,
         )
 
-    def _is_enough(self, gain: Floats, snr: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether Σh² is received: neither below h_th nor, per token, below the outage SNR."""
-        enough: NDArray[np.bool_] = gain >= self.config.h_th**2
+    def _is_enough(self, gain: Floats, power: noise.Powers) -> NDArray[np.bool_]:
+        """Whether Σh² is received: neither below the threshold nor below the outage SNR."""
+        enough: NDArray[np.bool_] = gain >= self._least_gain
         if self.config.outage_snr_db is not None:
+            snr = noise.mean_snr(self.config, power)
             enough &= gain * snr[:, None] >= 10 ** (self.config.outage_snr_db / 10)
         return enough
-
-    def _noise(
-        self,
-        draws: Draws,
-        window: int,
-        position: int,
-        shape: tuple[int, int],
-        power: NDArray[np.float64],
-        faded: harq.Combined,
-    ) -> Floats | None:
-        """Noise on the values that the receiver ends up with: σ n, after zero forcing σ n / h."""
-        if not self.config.has_noise:
-            return None
-        unit = noise.standard_normal(draws, window, position, shape)
-        unit *= noise.noise_std(self.config, power).astype(np.float32)[:, None]
-        if self.config.equalizer is Equalizer.ZERO_FORCING:
-            unit /= np.where(faded.failed, np.float32(1), faded.h)
-        return unit
-
-    def _receive(
-        self,
-        values: Floats,
-        h: Floats,
-        added: Floats | None,
-        erased: NDArray[np.bool_] | None,
-    ) -> Floats:
-        received = values.copy() if self.config.equalizer is Equalizer.ZERO_FORCING else values * h
-        if added is not None:
-            received += added
-        if erased is not None:
-            received[erased] = 0
-        return received
 
     def _erased(
         self,
         draws: Draws,
-        window: int,
-        position: int,
+        place: Place,
         shape: tuple[int, int],
+        item_bytes: int,
         failed: NDArray[np.bool_],
     ) -> NDArray[np.bool_] | None:
+        """[tokens, hidden], or [tokens, 1] where tokens are erased as a whole."""
+        erased = failed
         if self.config.loss:
-            erased = loss.erased_elements(draws, window, position, shape, self.config.loss)
-            erased |= failed
-        elif failed.any():
-            erased = np.broadcast_to(failed, shape)
-        else:
-            return None
-        return erased if erased.any() else None
+            erased = failed | loss.lost_elements(self.config, draws, place, shape, item_bytes)
+        return erased if np.logical_or.reduce(erased, axis=None) else None
 
-    def _rate_bps(self, h: Floats, snr: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """B log2(1 + γ), and for a fade in outage the rate of the outage SNR (Shannon 1948)."""
-        if self.config.bandwidth_mhz is None or self.config.outage_snr_db is None:
+    def _std(self, power: noise.Powers, faded: harq.Combined) -> Floats | None:
+        """Of the noise on the values that the receiver ends up with: σ, after zero forcing σ / h.
+
+        [tokens, 1], or [tokens, hidden] where elements are equalised; None: no noise.
+        """
+        if not self.config.has_noise:
             return None
-        lowest = 10 ** (self.config.outage_snr_db / 10)
-        gamma = np.maximum(np.square(h[:, 0], dtype=np.float64) * snr, lowest)
-        rate: NDArray[np.float64] = self.config.bandwidth_mhz * 1e6 * np.log2(1 + gamma)
-        return rate
+        std: Floats = noise.noise_std(self.config, power).astype(np.float32)[:, None]
+        if self.config.equalizer is Equalizer.ZERO_FORCING:
+            h = np.where(faded.failed, np.float32(1), faded.h)
+            std = np.divide(std, h, dtype=np.float32)
+        return std
+
+    def _receive(
+        self,
+        draws: Draws,
+        place: Place,
+        values: Floats,
+        h: Floats,
+        std: Floats | None,
+        erased: NDArray[np.bool_] | None,
+        out: Floats,
+    ) -> tuple[float, float]:
+        """h x + n, or after zero forcing x + n / h; zero where erased. To `out`, maybe `values`.
+
+        Returns:
+            Energies of the error, and of the noise on what arrived.
+        """
+        fades = self.config.equalizer is Equalizer.NONE and self.config.fading is not Fading.NONE
+        error_energy = noise_energy = 0.0
+        for rows in cached_rows(*values.shape):
+            sent = values[rows]
+            received = sent * h[rows] if fades else sent.copy()
+            # All bits of an int32 or none: an overflow times 0 would be a NaN.
+            kept: NDArray[np.int32] | None = None
+            if erased is not None:
+                kept = np.subtract(erased[rows].view(np.int8), 1, dtype=np.int32)
+            if std is not None:
+                added = noise.standard_normal(draws, place, rows.start, sent.shape)
+                added *= std[rows]
+                _keep(added, kept)
+                noise_energy += energy(added)
+                received += added
+            _keep(received, kept)
+            error_energy += energy(received - sent)
+            out[rows] = received
+        return error_energy, noise_energy
+
+    def _rate_bps(self, h: Floats, power: noise.Powers) -> NDArray[np.float64] | None:
+        """Of the first copy's fade; further copies are as long as that one."""
+        if self.config.bandwidth_mhz is None:
+            return None
+        snr = noise.mean_snr(self.config, power)
+        return rate_bps(self.config, np.square(h[:, 0], dtype=np.float64) * snr)
+
+
+def _keep(values: Floats, kept: NDArray[np.int32] | None) -> None:
+    """Zeros where `kept` is; None: nowhere."""
+    if kept is not None:
+        bits = values.view(np.int32)
+        bits &= kept
+
+
+def _untouched(values: Floats) -> Received:
+    ones = np.ones((len(values), 1), dtype=np.float32)
+    return Received(
+        values=values,
+        erased=None,
+        truth=TRANSPARENT,
+        transmissions=np.ones(len(values), dtype=np.int64),
+        rate_bps=None,
+        power=np.full(len(values), math.nan),
+        first=ones,
+        h=ones,
+        failed=ones == 0,
+    )

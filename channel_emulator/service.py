@@ -47,6 +47,7 @@ class ChannelServicer(channel_pb2_grpc.ChannelServicer):
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
+        self._changing = asyncio.Lock()
 
     async def GetChannel(
         self, request: channel_pb2.GetChannelRequest, context: ServicerContext
@@ -57,16 +58,26 @@ class ChannelServicer(channel_pb2_grpc.ChannelServicer):
         self, request: channel_pb2.ConfigureChannelRequest, context: ServicerContext
     ) -> channel_pb2.ChannelState:
         """Raises: VersionConflictError, InputError: nothing is changed then."""
-        self._emulator.configure(request)
-        return self._emulator.state()
+        async with self._changing:
+            self._emulator.configure(request)
+            return self._emulator.state()
+
+    async def PlayScenario(
+        self, request: channel_pb2.PlayScenarioRequest, context: ServicerContext
+    ) -> channel_pb2.ChannelState:
+        """Raises: VersionConflictError, InputError: nothing is changed then."""
+        async with self._changing:  # others wait, frames do not
+            self._emulator.play(await asyncio.to_thread(self._emulator.plan, request))
+            return self._emulator.state()
 
     async def WatchChannel(
         self, request: channel_pb2.WatchChannelRequest, context: ServicerContext
     ) -> AsyncIterator[channel_pb2.ChannelState]:
         """Raises: InputError: the interval is out of its range."""
-        interval_ms = request.interval_ms or DEFAULT_INTERVAL_MS
+        has_interval = request.HasField("interval_ms")
+        interval_ms = request.interval_ms if has_interval else DEFAULT_INTERVAL_MS
         if not 10 <= interval_ms <= 60_000:
-            raise InputError.of("interval_ms", interval_ms, "0, or 10-60000")
+            raise InputError.of("interval_ms", interval_ms, "10-60000")
         while True:
             yield self._emulator.state()
             await asyncio.sleep(interval_ms / 1e3)

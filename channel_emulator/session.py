@@ -5,36 +5,55 @@ No socket and no event loop: messages in, the time of their delivery out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from airsplit.clock import Clock
-from airsplit.errors import PositionError
-from airsplit.frames import check_frame
+from airsplit.errors import SequenceError
+from airsplit.frames import ITEM_BYTES, check_frame
 from airsplit.v1 import channel_pb2, edge_pb2
-from channel_emulator import codec, link
+from channel_emulator import airtime, codec, delay
+from channel_emulator.airtime import Load
 from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import Direction, Draws, Purpose
-from channel_emulator.fading import Times
-from channel_emulator.knobs import RadioClock
+from channel_emulator.drop import erase
+from channel_emulator.knobs import QueuePolicy, RadioClock
+from channel_emulator.link import Instant, Link, Passage
 from channel_emulator.pilots import PERFECT, Estimator, sound, sound_tokens
+from channel_emulator.place import Place
 from channel_emulator.radio import Radio
+from channel_emulator.rate_trace import RateTrace
+from channel_emulator.session_time import Moment, SessionTime
+from channel_emulator.timeline import Snapshot, Timeline
 from channel_emulator.truth import TRANSPARENT
 
-_LAST_TIME_NS = 2**63 - 1
+_MAX_FRAMES = 2**48
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One version of the configuration. A frame is served by one snapshot from end to end."""
+class Admission:
+    """Where and by which version a frame is served, all decided before it is touched."""
 
-    config: ChannelConfig
-    version: int
-    is_transparent: bool = field(init=False)
+    snapshot: Snapshot
+    place: Place
+    arrival: Instant
+    trace: RateTrace | None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "is_transparent", self.config.is_transparent)
+    room_ns: int
+    """When there is room for it: after its arrival only where a full queue blocks."""
+
+    dropped: bool
+    """A full queue drops it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Impaired:
+    """What an admitted frame asks of the link."""
+
+    load: Load
+    harq_ns: int
 
 
 class Session:
@@ -43,166 +62,237 @@ class Session:
     `impair` may run on a thread of its own, one frame at a time; all else belongs to one thread.
     """
 
-    def __init__(self, opened: edge_pb2.OpenSession, clock: Clock) -> None:
+    def __init__(self, opened: edge_pb2.OpenSession, clock: Clock, started_ns: int = 0) -> None:
+        """
+        Args:
+            started_ns: where radio time is zero with the clock `live`.
+        """
         self.id = opened.session_id
         self.ue_id = opened.ue_id
         self.frames = 0
+        self.dropped_frames = 0
         self.last = channel_pb2.ChannelReport()
         self.split = opened.split
         self.split_version = 1
         self.position = 0
         self._stream = opened.stream
         self._clock = clock
+        self._time = SessionTime(started_ns)
         self._radio = Radio(ChannelConfig())
         self._estimator = Estimator()
-        self._links = {direction: link.Link() for direction in Direction}
+        self._links = {direction: Link() for direction in Direction}
         self._jitter: dict[tuple[int, Direction], Draws] = {}
         self._messages = 0
 
-    def impair(self, frame: edge_pb2.ActivationFrame, snapshot: Snapshot, arrival_ns: int) -> int:
-        """The frame's payload, mask and report become what the receiver has. Returns its airtime.
+    def carry_frame(
+        self, frame: edge_pb2.ActivationFrame, timeline: Timeline, arrival_ns: int
+    ) -> int:
+        """Sends a frame up, as the proxy does. Returns when it is due at the edge.
 
         Raises:
-            FrameError: header and payload do not fit, or the radio cannot carry the payload; the
-                payload is as it was.
+            FrameError: as `admit` and `impair`.
+        """
+        admission = self.admit(frame, timeline, arrival_ns)
+        while admission.room_ns > arrival_ns:
+            arrival_ns = admission.room_ns
+            admission = self.admit(frame, timeline, arrival_ns)
+        return self.schedule(frame, admission, self.impair(frame, admission))
+
+    def admit(
+        self, frame: edge_pb2.ActivationFrame, timeline: Timeline, arrival_ns: int
+    ) -> Admission:
+        """Finds the frame's place, its version and whether there is room. Changes nothing of it.
+
+        A frame that has to wait for room (`Admission.room_ns`) is to be admitted again then.
+
+        Raises:
+            FrameError: header and payload do not fit, or no stream is that long.
         """
         check_frame(frame)
-        config, header = snapshot.config, frame.header
+        header = frame.header
+        if header.sequence >= _MAX_FRAMES:
+            raise SequenceError(f"sequence: {header.sequence}; allowed: 0-{_MAX_FRAMES - 1}")
+        offset, tokens = header.stream_offset, header.token_count
+        moment = self._time.of_frame(timeline, arrival_ns, offset, tokens)
+        self._set_schedules(moment)
+        arrival = Instant(arrival_ns, moment.channel_ns)
+        place = Place(
+            stream=self._stream,
+            window=header.window,
+            position=header.position,
+            offset=offset,
+            sequence=header.sequence,
+            times_ns=self._time.radio_times_ns(moment.snapshot, arrival_ns, offset, tokens),
+        )
+        room_ns, dropped = arrival_ns, False
+        config, link = moment.snapshot.config, self._links[Direction.UPLINK]
+        if math.isfinite(config.queue_kib):
+            size = len(frame.payload), config.queue_kib * 1024
+            if config.queue_policy is QueuePolicy.DROP:
+                dropped = link.is_full(arrival, *size)
+            else:
+                room_ns = link.room_ns(arrival_ns, *size)
+        trace = timeline.rate_trace(Direction.UPLINK, moment.channel_ns)
+        return Admission(moment.snapshot, place, arrival, trace, room_ns, dropped)
+
+    def impair(self, frame: edge_pb2.ActivationFrame, admission: Admission) -> Impaired:
+        """The frame's payload, mask and report become what the receiver has.
+
+        Raises:
+            FrameError: the radio cannot carry the payload, which is as it was.
+        """
+        header, snapshot = frame.header, admission.snapshot
         report = header.channel
         report.Clear()
         report.config_version = snapshot.version
-        report.radio_time_ns = _radio_time_ns(config, header, arrival_ns)
-        report.payload_bytes = len(frame.payload)
+        report.radio_time_ns = int(admission.place.times_ns[0])
+        report.channel_time_ns = admission.arrival.channel_ns
+        if admission.dropped:
+            erase(frame, self.last.estimate if self.frames else None)
+            return Impaired(Load(0, 0, 0), 0)
+        payload = frame.payload  # protobuf makes a copy each time
+        report.payload_bytes = len(payload)
         if not snapshot.is_transparent:
-            return self._transmit(config, frame)
+            return self._transmit(frame, payload, snapshot.config, admission.place)
         header.erasure_mask = b""
         report.transmissions = 1
         report.estimate.CopyFrom(PERFECT)
         report.truth.CopyFrom(TRANSPARENT)
         self._estimator.reset()
-        return link.reliable_airtime_ns(config, len(frame.payload))
+        return Impaired(airtime.plain_load(snapshot.config, len(payload)), 0)
 
     def schedule(
-        self,
-        frame: edge_pb2.ActivationFrame,
-        snapshot: Snapshot,
-        arrival_ns: int,
-        airtime_ns: int,
+        self, frame: edge_pb2.ActivationFrame, admission: Admission, impaired: Impaired
     ) -> int:
         """Puts an impaired frame on the uplink. Returns when it is due at the edge."""
         header, direction = frame.header, Direction.UPLINK
-        report = header.channel
-        delay_ns = self._delay_ns(
-            snapshot, direction, Purpose.JITTER, header.window, header.position
-        )
-        due_ns = self._pass(direction, arrival_ns, airtime_ns, delay_ns, report)
+        report, link = header.channel, self._links[direction]
+        key = Purpose.JITTER, header.window, header.position
+        delay_ns = self._delay_ns(admission.snapshot.config, direction, *key)
+        arrival, load = admission.arrival, impaired.load
+        report.proxy_ns = max(self._clock.now_ns() - arrival.wall_ns, 0)
+        if admission.dropped:
+            passage = link.skip(arrival.wall_ns, delay_ns)
+            self.dropped_frames += 1
+        else:
+            delay_ns += impaired.harq_ns
+            passage = link.carry(arrival, load, delay_ns, admission.trace)
+        report.harq_ns = impaired.harq_ns
+        _write(report, passage, load.bits)
         self.frames += 1
         self.split, self.split_version = header.split, header.split_version
         self.position = header.position + header.token_count
         self.last.CopyFrom(report)
-        return due_ns
+        return passage.due_ns
 
     def carry_result(
-        self, result: edge_pb2.InferenceResult, snapshot: Snapshot, arrival_ns: int
+        self, result: edge_pb2.InferenceResult, timeline: Timeline, arrival_ns: int
     ) -> int:
         """Sends a result down, intact; writes its `downlink` report. Returns when it is due."""
-        direction = Direction.DOWNLINK
+        moment = self._time.of_message(timeline, arrival_ns)
         result_bytes = result.ByteSize()
         report = result.downlink
         report.Clear()
-        report.config_version = snapshot.version
+        report.config_version = moment.snapshot.version
+        report.channel_time_ns = moment.channel_ns
         report.payload_bytes = result_bytes
         report.transmissions = 1
-        airtime_ns = link.reliable_airtime_ns(snapshot.config, result_bytes)
-        delay_ns = self._delay_ns(
-            snapshot, direction, Purpose.JITTER, result.window, result.position
+        report.proxy_ns = max(self._clock.now_ns() - arrival_ns, 0)
+        key = Purpose.JITTER, result.window, result.position
+        passage, load = self._carry(
+            Direction.DOWNLINK, result_bytes, moment, timeline, arrival_ns, key
         )
-        return self._pass(direction, arrival_ns, airtime_ns, delay_ns, report)
+        _write(report, passage, load.bits)
+        return passage.due_ns
 
     def carry_reliable(
-        self, direction: Direction, message_bytes: int, snapshot: Snapshot, arrival_ns: int
+        self, direction: Direction, message_bytes: int, timeline: Timeline, arrival_ns: int
     ) -> int:
         """Sends a message that is never damaged; control messages have no bytes to speak of.
 
         Returns:
             When it is due.
         """
-        airtime_ns = link.reliable_airtime_ns(snapshot.config, message_bytes)
-        delay_ns = self._delay_ns(snapshot, direction, Purpose.RELIABLE_JITTER, 0, self._messages)
+        moment = self._time.of_message(timeline, arrival_ns)
+        key = Purpose.RELIABLE_JITTER, 0, self._messages
         self._messages += 1
-        return self._links[direction].carry(arrival_ns, airtime_ns, delay_ns).due_ns
+        passage, _ = self._carry(direction, message_bytes, moment, timeline, arrival_ns, key)
+        return passage.due_ns
 
-    def _transmit(self, config: ChannelConfig, frame: edge_pb2.ActivationFrame) -> int:
-        """Through the radio, with pilots. Returns the airtime."""
+    def _carry(
+        self,
+        direction: Direction,
+        message_bytes: int,
+        moment: Moment,
+        timeline: Timeline,
+        arrival_ns: int,
+        key: tuple[Purpose, int, int],
+    ) -> tuple[Passage, Load]:
+        """Puts a message on its link, intact.
+
+        In `replay` only results are on the schedule: K/V rows travel beside frames, in no order
+        that would repeat.
+        """
+        self._set_schedules(moment)
+        config = moment.snapshot.config
+        load = airtime.reliable_load(config, message_bytes, direction)
+        passage = self._links[direction].carry(
+            Instant(arrival_ns, moment.channel_ns),
+            load,
+            self._delay_ns(config, direction, *key),
+            timeline.rate_trace(direction, moment.channel_ns),
+            scheduled=key[0] is Purpose.JITTER or config.clock is RadioClock.LIVE,
+        )
+        return passage, load
+
+    def _set_schedules(self, moment: Moment) -> None:
+        if moment.set_by_ns:
+            for link in self._links.values():
+                link.shift_schedule(moment.set_by_ns)
+
+    def _transmit(
+        self,
+        frame: edge_pb2.ActivationFrame,
+        payload: bytes,
+        config: ChannelConfig,
+        place: Place,
+    ) -> Impaired:
+        """Through the radio, with pilots."""
         if self._radio.config is not config:
             self._radio = Radio(config)
         header, report, radio = frame.header, frame.header.channel, self._radio
-        received = radio.transmit(
-            codec.decode(frame.payload, header.dtype, (header.shape[0], header.shape[1])),
-            stream=self._stream,
-            window=header.window,
-            position=header.position,
-            times_ns=_token_times_ns(radio, header),
-        )
-        draws, at = radio.draws(self._stream), (header.window, header.position)
-        pilots = sound(config, draws, *at, report.radio_time_ns)
-        token_pilots = sound_tokens(config, draws, *at, received)
-        airtime_ns = link.frame_airtime_ns(config, len(frame.payload), received)
-        frame.payload = codec.encode(received.values, header.dtype)
+        dtype = header.dtype
+        values = codec.decode(payload, dtype, (header.token_count, header.shape[1]))
+        received = radio.transmit(values, place, ITEM_BYTES[dtype], out=values)
+        draws = radio.draws(self._stream)
+        pilots = sound(config, draws, place, received.first)
+        token_pilots = sound_tokens(config, draws, place, received)
+        load = airtime.frame_load(config, len(payload), received)
+        frame.payload = codec.encode(received.values, dtype)
         header.erasure_mask = codec.encode_mask(received.erased)
-        report.transmissions = int(received.transmissions.max())
+        harq_ns = delay.harq_ns(config, received) if config.harq_transmissions > 1 else 0
+        report.transmissions = int(np.maximum.reduce(received.transmissions))
         report.truth.CopyFrom(received.truth)
         estimate = self._estimator.observe(config, pilots, token_pilots, received)
         report.estimate.CopyFrom(estimate)
-        return airtime_ns
+        return Impaired(load, harq_ns)
 
     def _delay_ns(
         self,
-        snapshot: Snapshot,
+        config: ChannelConfig,
         direction: Direction,
         purpose: Purpose,
         window: int,
         position: int,
     ) -> int:
-        key = snapshot.config.seed, direction
+        key = config.seed, direction
         if key not in self._jitter:
-            self._jitter[key] = Draws(snapshot.config.seed, self._stream, direction)
-        return link.delay_ns(snapshot.config, self._jitter[key], purpose, window, position)
-
-    def _pass(
-        self,
-        direction: Direction,
-        arrival_ns: int,
-        airtime_ns: int,
-        delay_ns: int,
-        report: channel_pb2.ChannelReport,
-    ) -> int:
-        """Puts a message on its link and the times in its report. Returns when it is due."""
-        report.proxy_ns = max(self._clock.now_ns() - arrival_ns, 0)
-        passage = self._links[direction].carry(arrival_ns, airtime_ns, delay_ns)
-        report.airtime_ns = passage.airtime_ns
-        report.queue_ns = passage.queue_ns
-        report.delay_ns = passage.delay_ns
-        return passage.due_ns
+            self._jitter[key] = Draws(config.seed, self._stream, direction)
+        return delay.delay_ns(config, self._jitter[key], direction, purpose, window, position)
 
 
-def _radio_time_ns(config: ChannelConfig, header: edge_pb2.FrameHeader, arrival_ns: int) -> int:
-    """t of the frame's first token.
-
-    Raises:
-        PositionError: the schedule ends before it.
-    """
-    if config.clock is RadioClock.LIVE:
-        return arrival_ns
-    interval_ns = round(config.token_interval_ms * 1e6)
-    latest = _LAST_TIME_NS // interval_ns
-    if header.stream_offset + header.token_count > latest:
-        raise PositionError(f"stream_offset: {header.stream_offset}; allowed: 0-{latest}")
-    return header.stream_offset * interval_ns
-
-
-def _token_times_ns(radio: Radio, header: edge_pb2.FrameHeader) -> Times:
-    """Radio time of each token; in `live` all of a frame came at once."""
-    if radio.config.clock is RadioClock.LIVE:
-        return np.full(header.token_count, header.channel.radio_time_ns, dtype=np.int64)
-    return radio.replay_times_ns(header.stream_offset, header.token_count)
+def _write(report: channel_pb2.ChannelReport, passage: Passage, bits: int) -> None:
+    report.airtime_ns = passage.airtime_ns
+    report.queue_ns = passage.queue_ns
+    report.delay_ns = passage.delay_ns
+    report.rate_bps = airtime.mean_rate_bps(bits, passage.airtime_ns)

@@ -15,26 +15,29 @@ TRANSPARENT = channel_pb2.ChannelTruth(sigma=0.0, mean_gain=1.0, loss=0.0, snr_d
 
 
 def measure(
-    sent: Floats,
-    received: Floats,
-    erased: NDArray[np.bool_] | None,
-    noise: Floats | None,
+    signal: float,
+    error: float,
+    noise: float,
+    size: int,
     h: Floats,
+    erased: NDArray[np.bool_] | None,
 ) -> channel_pb2.ChannelTruth:
     """The truth of one frame.
 
     Args:
-        sent, received: [tokens, hidden].
-        erased: [tokens, hidden], or None where nothing is.
-        noise: what was added after equalisation, [tokens, hidden], or None.
+        signal: energy of the values that were sent.
+        error: energy of what was received less what was sent.
+        noise: energy of the noise on the elements that arrived, after equalisation.
+        size: number of elements.
         h: amplitudes of the first transmission.
+        erased: [tokens or 1, hidden or 1], or None where nothing is.
     """
     loss = 0.0 if erased is None else np.count_nonzero(erased) / erased.size
     return channel_pb2.ChannelTruth(
-        sigma=_noise_rms(noise, erased, loss),
-        mean_gain=float(h.sum(dtype=np.float64)) / h.size,
+        sigma=math.sqrt(noise / (size * (1 - loss))) if loss < 1 else math.nan,
+        mean_gain=float(np.add.reduce(h, axis=None, dtype=np.float64)) / h.size,
         loss=loss,
-        snr_db=ratio_db(energy(sent), energy(received - sent)),
+        snr_db=ratio_db(signal, error),
     )
 
 
@@ -49,13 +52,3 @@ def ratio_db(signal: float, error: float) -> float:
         return math.inf if signal > 0 else math.nan
     ratio = signal / error
     return 10 * math.log10(ratio) if ratio > 0 else -math.inf
-
-
-def _noise_rms(noise: Floats | None, erased: NDArray[np.bool_] | None, loss: float) -> float:
-    """Over the elements that arrived; NaN where none did."""
-    if loss == 1:
-        return math.nan
-    if noise is None:
-        return 0.0
-    arrived = noise if erased is None else noise * ~erased
-    return math.sqrt(energy(arrived) / (noise.size * (1 - loss)))

@@ -9,7 +9,8 @@ from typing import Any
 from airsplit.checkpoint import Checkpoint, locate
 from airsplit.errors import InputError
 from airsplit.partition import parse_device
-from channel_emulator.config import parse_channel
+from channel_emulator.help import knobs, presets, scenarios
+from channel_emulator.start import SYNTAX, parse_start
 from controller.registry import parse_policy
 from experiments.stack import Stack, start_services
 from ue_client.config import AUTO, config_of
@@ -18,15 +19,14 @@ from ue_client.ue import Ue
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is for services that are started here."""
+    """What is for services that are started here; the radio's words go below the epilog."""
+    parser.epilog = f"{parser.epilog or ''}\n{presets()}\n\n{scenarios()}\n\n{knobs()}"
     group = parser.add_argument_group("services started here (without --edge)")
     group.add_argument(
         "--channel",
         default=None,
-        metavar="PRESET|FILE.toml[,K=V...]",
-        help="radio: ideal (default), awgn, nakagami, erasure, physical; keys such as loss, m, "
-        "omega, h_th, sigma, snr_db, delay_ms, jitter_ms, rate_mbps; "
-        "e.g. nakagami,sigma=0.5,m=1",
+        metavar="SPEC",
+        help=f"radio: {SYNTAX}, see below (default: ideal); e.g. nakagami,sigma=0.5,m=1",
     )
     group.add_argument(
         "--policy",
@@ -50,7 +50,7 @@ def run_ue(args: argparse.Namespace, job: Callable[[Ue], dict[str, Any]]) -> dic
             return job(ue)
     # What is wrong is refused before anything starts.
     channel = args.channel or "ideal"
-    parse_channel(channel)
+    parse_start(channel)
     layers = int(Checkpoint(locate(args.model)).config.num_hidden_layers)
     parse_device("--device", args.device)
     if args.policy is not None:

@@ -26,6 +26,7 @@ from airsplit.partition import ModelPartition
 from airsplit.perplexity import windows
 from airsplit.text import SAMPLE, load_text, load_tokenizer
 from channel_emulator.config import PRESETS, ChannelConfig
+from channel_emulator.place import Place
 from channel_emulator.radio import Radio
 from controller.policy import ModelId
 from controller.table import PerplexityTable
@@ -150,13 +151,9 @@ class Window:
     def nll_through(self, radio: Radio, split: int) -> float:
         """Mean NLL in nats where the radio carries what crosses at `split`."""
         sent = self.prefixes[split][0].numpy()
-        received = radio.transmit(
-            sent,
-            stream=0,
-            window=self.number,
-            position=0,
-            times_ns=radio.replay_times_ns(0, len(sent)),
-        )
+        before = self.number * len(sent)
+        place = Place.replay(radio.config, len(sent), window=self.number, offset=before)
+        received = radio.transmit(sent, place)
         hidden = torch.from_numpy(received.values)[None]
         cache = self.partition.new_cache(len(self.ids))
         layers = LayerRange(split, self.partition.facts.layers)

@@ -44,6 +44,11 @@ class ChannelStub:
                 request_serializer=airsplit_dot_v1_dot_channel__pb2.ConfigureChannelRequest.SerializeToString,
                 response_deserializer=airsplit_dot_v1_dot_channel__pb2.ChannelState.FromString,
                 _registered_method=True)
+        self.PlayScenario = channel.unary_unary(
+                '/airsplit.v1.Channel/PlayScenario',
+                request_serializer=airsplit_dot_v1_dot_channel__pb2.PlayScenarioRequest.SerializeToString,
+                response_deserializer=airsplit_dot_v1_dot_channel__pb2.ChannelState.FromString,
+                _registered_method=True)
         self.WatchChannel = channel.unary_stream(
                 '/airsplit.v1.Channel/WatchChannel',
                 request_serializer=airsplit_dot_v1_dot_channel__pb2.WatchChannelRequest.SerializeToString,
@@ -61,7 +66,16 @@ class ChannelServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfigureChannel(self, request, context):
-        """Atomic: one new version, used from the next frame on; no frame mixes two versions.
+        """Atomic: one new version, from the next frame or from a stated channel time on; no frame mixes
+        two versions. What was still to come is given up, a scenario too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlayScenario(self, request, context):
+        """One new version for each of its changes; channel time begins anew: with the clock LIVE now, with
+        REPLAY for each session at its next frame.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +98,11 @@ def add_ChannelServicer_to_server(servicer, server):
             'ConfigureChannel': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfigureChannel,
                     request_deserializer=airsplit_dot_v1_dot_channel__pb2.ConfigureChannelRequest.FromString,
+                    response_serializer=airsplit_dot_v1_dot_channel__pb2.ChannelState.SerializeToString,
+            ),
+            'PlayScenario': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlayScenario,
+                    request_deserializer=airsplit_dot_v1_dot_channel__pb2.PlayScenarioRequest.FromString,
                     response_serializer=airsplit_dot_v1_dot_channel__pb2.ChannelState.SerializeToString,
             ),
             'WatchChannel': grpc.unary_stream_rpc_method_handler(
@@ -145,6 +164,33 @@ class Channel:
             target,
             '/airsplit.v1.Channel/ConfigureChannel',
             airsplit_dot_v1_dot_channel__pb2.ConfigureChannelRequest.SerializeToString,
+            airsplit_dot_v1_dot_channel__pb2.ChannelState.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlayScenario(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/airsplit.v1.Channel/PlayScenario',
+            airsplit_dot_v1_dot_channel__pb2.PlayScenarioRequest.SerializeToString,
             airsplit_dot_v1_dot_channel__pb2.ChannelState.FromString,
             options,
             channel_credentials,

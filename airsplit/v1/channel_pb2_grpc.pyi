@@ -36,7 +36,13 @@ class ChannelStub:
     def __new__(cls, channel: _aio.Channel) -> ChannelAsyncStub: ...
     GetChannel: _grpc.UnaryUnaryMultiCallable[_channel_pb2.GetChannelRequest, _channel_pb2.ChannelState]
     ConfigureChannel: _grpc.UnaryUnaryMultiCallable[_channel_pb2.ConfigureChannelRequest, _channel_pb2.ChannelState]
-    """Atomic: one new version, used from the next frame on; no frame mixes two versions."""
+    """Atomic: one new version, from the next frame or from a stated channel time on; no frame mixes
+    two versions. What was still to come is given up, a scenario too.
+    """
+    PlayScenario: _grpc.UnaryUnaryMultiCallable[_channel_pb2.PlayScenarioRequest, _channel_pb2.ChannelState]
+    """One new version for each of its changes; channel time begins anew: with the clock LIVE now, with
+    REPLAY for each session at its next frame.
+    """
     WatchChannel: _grpc.UnaryStreamMultiCallable[_channel_pb2.WatchChannelRequest, _channel_pb2.ChannelState]
 
 @_typing.type_check_only
@@ -44,7 +50,13 @@ class ChannelAsyncStub(ChannelStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetChannel: _aio.UnaryUnaryMultiCallable[_channel_pb2.GetChannelRequest, _channel_pb2.ChannelState]  # type: ignore[assignment]
     ConfigureChannel: _aio.UnaryUnaryMultiCallable[_channel_pb2.ConfigureChannelRequest, _channel_pb2.ChannelState]  # type: ignore[assignment]
-    """Atomic: one new version, used from the next frame on; no frame mixes two versions."""
+    """Atomic: one new version, from the next frame or from a stated channel time on; no frame mixes
+    two versions. What was still to come is given up, a scenario too.
+    """
+    PlayScenario: _aio.UnaryUnaryMultiCallable[_channel_pb2.PlayScenarioRequest, _channel_pb2.ChannelState]  # type: ignore[assignment]
+    """One new version for each of its changes; channel time begins anew: with the clock LIVE now, with
+    REPLAY for each session at its next frame.
+    """
     WatchChannel: _aio.UnaryStreamMultiCallable[_channel_pb2.WatchChannelRequest, _channel_pb2.ChannelState]  # type: ignore[assignment]
 
 class ChannelServicer(metaclass=_abc_1.ABCMeta):
@@ -61,7 +73,19 @@ class ChannelServicer(metaclass=_abc_1.ABCMeta):
         request: _channel_pb2.ConfigureChannelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_channel_pb2.ChannelState, _abc.Awaitable[_channel_pb2.ChannelState]]:
-        """Atomic: one new version, used from the next frame on; no frame mixes two versions."""
+        """Atomic: one new version, from the next frame or from a stated channel time on; no frame mixes
+        two versions. What was still to come is given up, a scenario too.
+        """
+
+    @_abc_1.abstractmethod
+    def PlayScenario(
+        self,
+        request: _channel_pb2.PlayScenarioRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_channel_pb2.ChannelState, _abc.Awaitable[_channel_pb2.ChannelState]]:
+        """One new version for each of its changes; channel time begins anew: with the clock LIVE now, with
+        REPLAY for each session at its next frame.
+        """
 
     @_abc_1.abstractmethod
     def WatchChannel(

@@ -15,8 +15,9 @@ from airsplit.kv_cache import KvCache
 from airsplit.layer_range import LayerRange
 from airsplit.partition import ModelPartition
 from airsplit.text import load_tokenizer
-from channel_emulator.config import parse_channel
+from channel_emulator.place import Place
 from channel_emulator.radio import Radio
+from channel_emulator.spec import parse_channel
 from tests.conftest import StartServices
 from tests.equivalence.harness import Reference, random_schedule, reference_of
 from ue_client.generate import generate
@@ -169,12 +170,7 @@ def through(
     split: int,
 ) -> torch.Tensor:
     hidden = whole.run(whole.embed(torch.tensor(ids)), LayerRange(0, split), cache, position)
-    received = radio.transmit(
-        hidden[0].numpy(),
-        stream=STREAM,
-        window=0,
-        position=position,
-        times_ns=radio.replay_times_ns(position, len(ids)),
-    )
+    place = Place.replay(radio.config, len(ids), stream=STREAM, position=position)
+    received = radio.transmit(hidden[0].numpy(), place)
     after = torch.from_numpy(received.values.copy())[None]
     return whole.run(after, LayerRange(split, whole.facts.layers), cache, position)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 import sys
+import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import grpc
@@ -17,8 +20,11 @@ from airsplit.errors import StaleCacheError
 from airsplit.frames import ITEM_BYTES
 from airsplit.v1 import channel_pb2_grpc, edge_pb2, edge_pb2_grpc
 from channel_emulator.__main__ import EmulatorProcess
-from channel_emulator.config import parse_channel
 from channel_emulator.limits import Limits
+from channel_emulator.start import parse_start
+
+ECHO = __file__
+"""Run as a program, an `EchoEdge`."""
 
 
 class EchoEdge(edge_pb2_grpc.EdgeServicer):
@@ -26,6 +32,7 @@ class EchoEdge(edge_pb2_grpc.EdgeServicer):
 
     def __init__(self, logits_bytes: int = 0, answer_s: float = 0.0) -> None:
         self.frames: dict[str, list[edge_pb2.ActivationFrame]] = {}
+        self.arrived_ns: dict[str, list[int]] = {}
         self.rows: list[edge_pb2.CacheRows] = []
         self.ended: list[str] = []
         self.logits = bytes(logits_bytes)
@@ -39,10 +46,12 @@ class EchoEdge(edge_pb2_grpc.EdgeServicer):
         if first.open.ue_id == "refused":
             raise StaleCacheError("rows: the edge says no")
         frames = self.frames.setdefault(session_id, [])
+        arrived_ns = self.arrived_ns.setdefault(session_id, [])
         opened = edge_pb2.SessionOpened(session_id=session_id, credits=8)
         try:
             yield edge_pb2.InferResponse(opened=opened)
             async for request in requests:
+                arrived_ns.append(time.monotonic_ns())
                 frames.append(request.frame)
                 await asyncio.sleep(self.answer_s)
                 header = request.frame.header
@@ -116,7 +125,8 @@ async def bench(
         )
         servers.append(server)
     assert edge_address is not None
-    process = EmulatorProcess(parse_channel(spec), edge_address, controller, limits)
+    start = parse_start(spec)
+    process = EmulatorProcess(start.config, edge_address, controller, limits, start.scenario)
     service = process.service()
     server, address = await serving.start_server(service, "127.0.0.1:0")
     servers.append(server)
@@ -219,6 +229,35 @@ def run(coroutine: Any) -> Any:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(checked())
+
+
+@contextmanager
+def process(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process of ours; yields it and the address in its first line."""
+    child = subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout is not None
+        yield child, json.loads(child.stdout.readline())["listening"]
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def echo_process() -> Any:
+    return process(ECHO, "127.0.0.1:0")
+
+
+def emulator_process(spec: str, edge_address: str) -> Any:
+    command = ["-m", "channel_emulator", "--listen", "127.0.0.1:0", "--edge", edge_address]
+    return process(*command, "--channel", spec)
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 5) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110 (the condition is another process's)
+            await asyncio.sleep(0.005)
 
 
 def main() -> None:

@@ -2,14 +2,10 @@
 
 import asyncio
 import contextlib
-import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
 import numpy as np
@@ -34,12 +30,23 @@ from airsplit.v1 import (
     edge_pb2_grpc,
 )
 from channel_emulator import codec
-from channel_emulator.config import parse_channel
+from channel_emulator.carrier import MAX_INLINE_BYTES
 from channel_emulator.limits import Limits
-from channel_emulator.proxy import MAX_INLINE_BYTES
+from channel_emulator.place import Place
 from channel_emulator.radio import Radio
-from tests.integration import channel_support
-from tests.integration.channel_support import Bench, Client, EchoEdge, activations, bench, run
+from channel_emulator.spec import parse_channel
+from tests.integration.channel_support import (
+    ECHO,
+    Bench,
+    Client,
+    EchoEdge,
+    activations,
+    bench,
+    echo_process,
+    process,
+    run,
+    until,
+)
 
 HIDDEN = 64
 
@@ -99,10 +106,8 @@ def test_the_socket_and_the_process_have_the_same_radio(spec, dtype):
             await client.exchange(chunk)
             await send_all(client, sent[5:], dtype=dtype)
             await client.close()
-        radio = Radio(parse_channel(spec))
-        expected = radio.transmit(
-            sent, stream=77, window=0, position=0, times_ns=radio.replay_times_ns(0, 12)
-        )
+        config = parse_channel(spec)
+        expected = Radio(config).transmit(sent, Place.replay(config, 12, stream=77))
         frames = edge.frames[client.session_id]
         assert b"".join(frame.payload for frame in frames) == codec.encode(expected.values, dtype)
         masks = [
@@ -129,26 +134,6 @@ def test_a_large_frame_is_damaged_on_a_thread_and_in_order():
             edge.frames[client.session_id][0].payload, edge_pb2.DTYPE_FLOAT32, values.shape
         )
         assert (large - values).std() == pytest.approx(0.5, rel=0.02)
-
-    run(scenario())
-
-
-def test_snr_on_the_wire_is_what_was_set():
-    async def scenario():
-        edge = EchoEdge()
-        values = activations(256, 1024)
-        async with bench("awgn,snr_db=7", edge) as b:
-            client = await Client.open(b.edge)
-            for start in range(0, 256, 128):
-                chunk = values[start : start + 128]
-                await client.exchange(client.frame(chunk.tobytes(), 128, 1024))
-            await client.close()
-        arrived = np.frombuffer(
-            b"".join(frame.payload for frame in edge.frames[client.session_id]), np.float32
-        )
-        error = np.square(arrived - values.ravel(), dtype=np.float64).mean()
-        measured = 10 * np.log10(np.square(values, dtype=np.float64).mean() / error)
-        assert measured == pytest.approx(7, abs=0.05)
 
     run(scenario())
 
@@ -219,12 +204,6 @@ def test_a_sender_that_never_reads_is_held_back():
         return Client(call, "a" * 32)
 
     run(scenario())
-
-
-async def until(condition, timeout_s: float = 5) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 (the condition is another process's)
-            await asyncio.sleep(0.005)
 
 
 def test_rows_are_delivered_intact_and_pay():
@@ -310,46 +289,6 @@ def test_the_state_can_be_watched():
     run(scenario())
 
 
-def test_eight_sessions_lose_and_reorder_nothing():
-    async def scenario():
-        edge = EchoEdge()
-        spec = "nakagami,sigma=0.2,rate_mbps=20,delay_ms=2,jitter_ms=2"
-        async with bench(spec, edge) as b:
-
-            async def ue(stream: int) -> tuple[Client, list]:
-                client = await Client.open(b.edge, stream=stream)
-                values = activations(30, HIDDEN, seed=stream)
-
-                async def send() -> None:
-                    for token in values:
-                        await client.send(client.frame(token.tobytes(), 1, HIDDEN))
-
-                sending = asyncio.create_task(send())
-                results = [(await client.read()).result for _ in range(30)]
-                await sending
-                await client.close()
-                return client, results
-
-            answers = await asyncio.gather(*(ue(stream) for stream in range(8)))
-            await until(lambda: len(edge.ended) == 8)
-        for stream, (client, results) in enumerate(answers):
-            assert [result.sequence for result in results] == list(range(30))
-            frames = edge.frames[client.session_id]
-            assert [frame.header.sequence for frame in frames] == list(range(30))
-            radio = Radio(parse_channel(spec))
-            expected = radio.transmit(
-                activations(30, HIDDEN, seed=stream),
-                stream=stream,
-                window=0,
-                position=0,
-                times_ns=radio.replay_times_ns(0, 30),
-            )
-            arrived = b"".join(frame.payload for frame in frames)
-            assert arrived == expected.values.tobytes()
-
-    run(scenario())
-
-
 def test_a_bad_frame_is_named_and_nothing_of_it_reaches_the_edge():
     async def scenario():
         edge = EchoEdge()
@@ -429,24 +368,6 @@ def test_an_edge_that_is_not_there_is_named():
     run(scenario())
 
 
-@contextmanager
-def process(*command: str):
-    """A process of ours; yields it and the address in its first line."""
-    child = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert child.stdout is not None
-        yield child, json.loads(child.stdout.readline())["listening"]
-    finally:
-        child.kill()
-        child.communicate()
-
-
-def echo_process():
-    return process(str(Path(channel_support.__file__)), "127.0.0.1:0")
-
-
 async def describes(b: Bench) -> bool:
     try:
         await b.edge.DescribeEdge(edge_pb2.DescribeEdgeRequest(), timeout=2)
@@ -467,7 +388,7 @@ def test_an_edge_that_is_killed_is_named_and_its_successor_served():
                 assert type(error) is PeerUnavailableError
                 assert f"edge server at {edge_address} is unavailable" in str(error)
                 await until(lambda: not b.emulator.sessions)
-                with process(str(Path(channel_support.__file__)), edge_address):
+                with process(ECHO, edge_address):
                     async with asyncio.timeout(10):
                         while not await describes(b):  # noqa: ASYNC110
                             await asyncio.sleep(0.1)

@@ -16,7 +16,8 @@ from airsplit.partition import ModelPartition
 from airsplit.perplexity import Perplexity, unsplit_nll, windows
 from airsplit.text import load_text
 from airsplit.v1 import channel_pb2, channel_pb2_grpc
-from channel_emulator.config import ChannelConfig, parse_assignments, parse_channel
+from channel_emulator.config import ChannelConfig
+from channel_emulator.spec import parse_assignments, parse_channel
 from channel_emulator.wire import changes_to_proto
 from tests.conftest import StartServices
 from ue_client.config import UeConfig

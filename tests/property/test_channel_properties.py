@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 from airsplit.clock import VirtualClock
 from airsplit.errors import AirSplitError, FrameError, InputError
 from airsplit.v1 import channel_pb2, edge_pb2
-from channel_emulator import codec, link, wire
-from channel_emulator.config import ALLOWED, PRESETS, ChannelConfig, parse_channel
-from channel_emulator.knobs import Choice, Equalizer
+from channel_emulator import airtime, codec, wire
+from channel_emulator.config import ALLOWED, PRESETS, ChannelConfig
+from channel_emulator.draws import Direction
+from channel_emulator.knobs import Choice, Equalizer, Fading, LossUnit, PowerReference
 from channel_emulator.pilots import Estimator, sound, sound_tokens
+from channel_emulator.place import Place
 from channel_emulator.radio import Radio
-from channel_emulator.session import Session, Snapshot
+from channel_emulator.session import Session
+from channel_emulator.spec import parse_channel
+from channel_emulator.timeline import Timeline
 
 
 def knob_values(name: str) -> st.SearchStrategy[object]:
@@ -59,9 +63,9 @@ values = st.integers(0, 2**32 - 1).flatmap(
 @settings(max_examples=150, deadline=None)
 @given(channels(), values, st.integers(0, 2**20), st.integers(0, 2**32 - 1))
 def test_every_channel_gives_back_numbers_of_the_same_shape(config, sent, position, window):
+    place = Place.replay(config, len(sent), stream=1, window=window, position=position)
     radio = Radio(config)
-    times_ns = radio.replay_times_ns(position, len(sent))
-    received = radio.transmit(sent, stream=1, window=window, position=position, times_ns=times_ns)
+    received = radio.transmit(sent, place)
     assert received.values.shape == sent.shape
     assert received.values.dtype == np.float32
     assert not np.isnan(received.values).any()
@@ -77,32 +81,36 @@ def test_every_channel_gives_back_numbers_of_the_same_shape(config, sent, positi
         assert received.truth.loss == 0
     if config.is_transparent:
         np.testing.assert_array_equal(received.values, sent)
-    assert link.frame_airtime_ns(config, sent.nbytes, received) >= 0
-    assert link.reliable_airtime_ns(config, sent.nbytes) >= 0
+    assert airtime.frame_load(config, sent.nbytes, received).airtime_ns >= 0
+    for direction in Direction:
+        assert airtime.reliable_load(config, sent.nbytes, direction).airtime_ns >= 0
     draws = radio.draws(1)
-    pilots = sound(config, draws, window, 0, 0)
-    token_pilots = sound_tokens(config, draws, window, 0, received)
+    pilots = sound(config, draws, place)
+    token_pilots = sound_tokens(config, draws, place, received)
     estimate = Estimator().observe(config, pilots, token_pilots, received)
     assert estimate.sigma >= 0 or config.equalizer is Equalizer.ZERO_FORCING
 
 
-@settings(max_examples=60, deadline=None)
-@given(channels(), values, st.integers(0, 100), st.data())
-def test_chunks_meet_the_same_channel(config, sent, position, data):
-    radio = Radio(config)
+def is_of_frames(config: ChannelConfig) -> bool:
+    """Whether a frame as a whole decides on what its values meet."""
+    return (
+        config.fading is Fading.FRAME
+        or (config.loss > 0 and config.loss_unit is LossUnit.FRAME)
+        or (config.snr_db is not None and config.power_reference is PowerReference.TENSOR)
+    )
 
+
+@settings(max_examples=60, deadline=None)
+@given(
+    channels().filter(lambda config: not is_of_frames(config)),
+    values,
+    st.integers(0, 100),
+    st.data(),
+)
+def test_chunks_meet_the_same_channel(config, sent, position, data):
     def send(start: int, stop: int) -> np.ndarray:
-        return (
-            Radio(config)
-            .transmit(
-                sent[start:stop],
-                stream=1,
-                window=0,
-                position=position + start,
-                times_ns=radio.replay_times_ns(position + start, stop - start),
-            )
-            .values
-        )
+        place = Place.replay(config, stop - start, stream=1, position=position + start)
+        return Radio(config).transmit(sent[start:stop], place).values
 
     cut = data.draw(st.integers(1, len(sent)))
     parts = [send(start, stop) for start, stop in [(0, cut), (cut, len(sent))] if start < stop]
@@ -129,6 +137,7 @@ headers = st.builds(
     window=st.integers(0, 2**32 - 1),
     position=st.integers(0, 2**32 - 1),
     stream_offset=st.integers(0, 2**64 - 1) | small,
+    sequence=st.integers(0, 2**64 - 1) | small,
     token_count=small,
     task=st.integers(0, 4),
     dtype=st.integers(0, 4),
@@ -150,15 +159,23 @@ def frames(draw: st.DrawFn) -> edge_pb2.ActivationFrame:
     return edge_pb2.ActivationFrame(header=header, payload=payload)
 
 
+SPECS = [
+    "ideal",
+    "awgn,clock=live",
+    "nakagami",
+    "physical,snr_db=200",
+    "awgn,loss=0.1,loss_unit=packet,packet_bytes=8",
+    "awgn,snr_db=0,power_reference=inliers,loss=0.1,loss_model=gilbert_elliott,clock=live",
+]
+
+
 @settings(max_examples=300, deadline=None)
-@given(frames(), st.sampled_from(["ideal", "awgn", "nakagami", "physical,snr_db=200"]))
+@given(frames(), st.sampled_from(SPECS))
 def test_every_frame_passes_or_is_named(frame, spec):
     session = Session(edge_pb2.OpenSession(session_id="s"), VirtualClock())
     before = frame.payload
-    snapshot = Snapshot(parse_channel(spec), 1)
-    error = error_of(
-        lambda: session.schedule(frame, snapshot, 0, session.impair(frame, snapshot, 0))
-    )
+    timeline = Timeline.of(parse_channel(spec))
+    error = error_of(lambda: session.carry_frame(frame, timeline, 0))
     if error is not None:
         assert isinstance(error, FrameError)
         assert "\n" not in str(error)

@@ -29,6 +29,47 @@ def test_bytes_are_those_of_torch(dtype, torch_dtype):
     assert decoded.dtype == np.float32
 
 
+def test_every_float16_is_decoded_exactly():
+    bits = np.arange(65536, dtype=np.uint16)
+    halves = bits.view(np.float16)
+    decoded = codec.decode(bits.tobytes(), edge_pb2.DTYPE_FLOAT16, (256, 256)).ravel()
+    finite = np.isfinite(halves)
+    np.testing.assert_array_equal(np.isfinite(decoded), finite)
+    expected = halves[finite].astype(np.float32)
+    np.testing.assert_array_equal(decoded[finite].view(np.uint32), expected.view(np.uint32))
+
+
+@pytest.mark.parametrize("dtype", [edge_pb2.DTYPE_FLOAT16, edge_pb2.DTYPE_BFLOAT16])
+def test_numbers_of_every_size_and_halfway_cases_are_rounded_to_nearest_even(dtype):
+    torch_dtype = dict(DTYPES)[dtype]
+    every = torch.arange(65536, dtype=torch.int32).to(torch.int16).view(torch_dtype).double()
+    every = torch.sort(every[every.isfinite()])[0]
+    halfway = ((every[1:] + every[:-1]) / 2).float().numpy()
+    halfway = halfway[np.abs(halfway) >= np.finfo(np.float32).tiny]
+    bits = np.random.default_rng(1).integers(0, 2**32, 1 << 18, dtype=np.uint32)
+    wild = bits.view(np.float32)
+    values = np.concatenate(
+        [
+            every.float().numpy(),
+            halfway,
+            np.nextafter(halfway, np.float32(np.inf)),
+            np.nextafter(halfway, np.float32(-np.inf)),
+            wild[np.isfinite(wild)],
+        ]
+    )
+    largest = torch.finfo(torch_dtype).max
+    expected = torch.from_numpy(values).clamp(-largest, largest).to(torch_dtype)
+    found = np.frombuffer(codec.encode(values[None], dtype), "<u2")
+    np.testing.assert_array_equal(found, expected.view(torch.int16).numpy().view(np.uint16))
+
+
+@pytest.mark.parametrize(("dtype", "torch_dtype"), DTYPES)
+def test_a_view_of_a_larger_array_is_encoded_as_its_copy(dtype, torch_dtype):
+    values = np.random.default_rng(2).standard_normal((40, 2000)).astype(np.float32)[::2, 3:1500]
+    expected = torch.from_numpy(values.copy()).to(torch_dtype)
+    assert codec.encode(values, dtype) == tensor_codec.encode(expected)
+
+
 @pytest.mark.parametrize(("dtype", "torch_dtype"), DTYPES)
 def test_too_large_becomes_the_largest(dtype, torch_dtype):
     values = np.array([[np.inf, -np.inf, 3.4e38, 1.0]], np.float32)

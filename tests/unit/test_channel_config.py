@@ -7,8 +7,9 @@ import pytest
 from airsplit.errors import InputError
 from airsplit.v1 import channel_pb2
 from channel_emulator import wire
-from channel_emulator.config import ALLOWED, PRESETS, ChannelConfig, parse_channel
+from channel_emulator.config import ALLOWED, PRESETS, ChannelConfig
 from channel_emulator.knobs import Equalizer, Fading, RadioClock
+from channel_emulator.spec import parse_channel
 
 
 def test_a_preset_is_where_the_knobs_start():
@@ -89,14 +90,14 @@ def refusal(text: str) -> str:
         ("ideal,jitter_ms=-1", "jitter_ms", "-1", "[0, 60000]"),
         ("ideal,rate_mbps=0", "rate_mbps", "0.0", "[0.001, inf]"),
         ("ideal,rate_mbps=nan", "rate_mbps", "nan", "[0.001, inf]"),
-        ("nakagami,fading=frame", "fading", "'frame'", "none|element|token|block"),
+        ("nakagami,fading=slot", "fading", "'slot'", "none|element|token|frame|block|copula"),
         ("nakagami,equalizer=mmse", "equalizer", "'mmse'", "none|zero_forcing"),
         ("ideal,clock=wall", "clock", "'wall'", "replay|live"),
         ("ideal,seed=1.5", "seed", "'1.5'", "an integer in [0, 18446744073709551615]"),
         ("ideal,seed=-1", "seed", "-1", "an integer"),
         ("physical,harq_transmissions=0", "harq_transmissions", "0", "an integer in [1, 16]"),
         ("physical,sigma=0", "sigma", "0.0", "(0, 1e+06]"),
-        ("physical,fading=element", "fading", "'element'", "none|token|block"),
+        ("physical,fading=element", "fading", "'element'", "any but element"),
         ("nakagami,h_th=0,equalizer=zero_forcing", "h_th", "0.0", "[0.001, 1000]"),
         ("nakagami,sigma", "channel", "'sigma'", "KEY=VALUE"),
         ("nakagami,sigma=", "channel", "'sigma='", "KEY=VALUE"),
@@ -111,8 +112,27 @@ def refusal(text: str) -> str:
         ("erasure,h_th=0.3", "h_th", "0.3", "loss"),
         ("nakagami,harq_transmissions=3", "harq_transmissions", "3", "fading"),
         ("nakagami,coherence_ms=5", "coherence_ms", "5.0", "fading=block"),
-        ("nakagami,fading=none,m=2", "m", "2.0", "fading=element"),
-        ("ideal,clock=live,token_interval_ms=5", "token_interval_ms", "5.0", "clock=replay"),
+        ("nakagami,fading=none,m=2", "m", "2.0", "fading other than none"),
+        ("nakagami,speed_mps=3", "speed_mps", "3.0", "copula|sum_of_squares|block"),
+        ("nakagami,fading=copula,coherence_ms=5", "coherence_ms", "5.0", "fading=block"),
+        ("nakagami,fading=sum_of_squares,m=1.2", "m", "1.2", "0.5, 1, 1.5, ..., 50"),
+        ("nakagami,fading=sum_of_squares,m=51", "m", "51.0", "0.5, 1, 1.5, ..., 50"),
+        ("nakagami,target_loss=1", "target_loss", "1.0", "(0, 1)"),
+        ("nakagami,target_loss=0.1,h_th=0.2", "h_th, target_loss", "both", "one of them"),
+        ("awgn,power_reference=tensor", "power_reference", "tensor", "snr_db"),
+        ("awgn,loss_unit=token", "loss_unit", "token", "loss above 0"),
+        ("erasure,packet_bytes=100", "packet_bytes", "100", "loss_unit=packet"),
+        ("erasure,burst_length=3", "burst_length", "3.0", "loss_model=gilbert_elliott"),
+        ("erasure,packet_bytes=1", "packet_bytes", "1", "an integer in [8, 1048576]"),
+        ("physical,harq_transmissions=1,harq_rtt_ms=4", "harq_rtt_ms", "4.0", "above 1"),
+        ("physical,rate_mbps=5,snr_gap_db=3", "snr_gap_db", "3.0", "bandwidth_mhz"),
+        (
+            "ideal,jitter_distribution=uniform",
+            "jitter_distribution",
+            "uniform",
+            "jitter_ms above 0",
+        ),
+        ("ideal,queue_policy=drop", "queue_policy", "drop", "a finite queue_kib"),
     ],
 )
 def test_refusals_name_field_value_and_range(text, field, value, allowed):
@@ -159,6 +179,9 @@ def test_a_configuration_is_checked_however_it_is_made():
     [
         *PRESETS,
         "nakagami,snr_db=3,fading=block,coherence_ms=4",
+        "nakagami,snr_db=3,power_reference=inliers,fading=copula,speed_mps=9,target_loss=0.1",
+        "erasure,loss_unit=packet,packet_bytes=99,loss_model=gilbert_elliott,burst_length=4",
+        "ideal,jitter_ms=2,jitter_distribution=uniform,queue_kib=64,queue_policy=drop",
         f"awgn,seed={2**64 - 1},clock=live",
     ],
 )
@@ -196,3 +219,43 @@ def test_changes_travel_as_a_partial_message():
 def test_every_knob_of_the_contract_is_a_knob_here():
     names = set(channel_pb2.ChannelConfig.DESCRIPTOR.fields_by_name)
     assert names == {"preset", *ALLOWED}
+
+
+def test_speed_and_carrier_give_doppler_and_coherence():
+    walking = parse_channel("nakagami,fading=block")
+    assert walking.doppler_hz == pytest.approx(16.34, abs=0.01)  # 1.4 m/s at 3.5 GHz
+    assert walking.coherence_ns == pytest.approx(25.9e6, rel=0.01)
+    assert walking.changed({"coherence_ms": 4}).coherence_ns == 4_000_000
+    assert walking.changed({"coherence_ms": 4}).changed({"speed_mps": 2.8}).coherence_ms is None
+    assert walking.changed({"speed_mps": 0}).coherence_ns is None
+
+
+# Outage thresholds at Ω = 1, to four digits.
+@pytest.mark.parametrize(
+    ("m", "loss", "h_th"),
+    [(0.5, 0.05, 0.0627), (1, 0.01, 0.1003), (1, 0.3, 0.5972), (2, 0.1, 0.5157), (3, 0.2, 0.7153)],
+)
+def test_a_target_loss_sets_the_threshold(m, loss, h_th):
+    config = parse_channel(f"nakagami,m={m},target_loss={loss}")
+    assert config.threshold == pytest.approx(h_th, abs=5e-5)
+    assert config.changed({"h_th": 0.2}).target_loss is None
+    assert config.changed({"omega": 4}).threshold == pytest.approx(2 * h_th, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "why"),
+    [
+        ("loss=0.6,burst_length=1", "loss: 0.6"),
+        ("loss=0.1,loss_good=0.2", "loss: 0.1"),
+        ("loss=0.1,loss_good=0.5,loss_bad=0.5", "loss_bad: 0.5"),
+    ],
+)
+def test_bursts_that_cannot_make_up_the_loss_are_refused(knobs, why):
+    assert why in refusal(f"erasure,loss_model=gilbert_elliott,{knobs}")
+    parse_channel("erasure,loss_model=gilbert_elliott,loss=0.5,burst_length=1")
+
+
+def test_what_does_not_fade_has_no_threshold():
+    still = parse_channel("nakagami,h_th=2").changed({"fading": "none"})
+    assert still.threshold == 0
+    assert parse_channel("physical,fading=none").threshold == 0

@@ -5,17 +5,21 @@ import math
 import numpy as np
 import pytest
 
-from channel_emulator.config import parse_channel
+from channel_emulator.draws import Direction, Draws
+from channel_emulator.estimators import cramer_rao_bound
 from channel_emulator.pilots import (
     BLOCKS,
     FRAMES,
+    MOST_FRAMES,
     NOISE_FRAMES,
     PILOTS,
     Estimator,
     sound,
     sound_tokens,
 )
+from channel_emulator.place import Place
 from channel_emulator.radio import Radio
+from channel_emulator.spec import parse_channel
 
 
 def run(spec, frames=FRAMES, seed=0, tokens=1, scale=2.0, estimator=None):
@@ -25,12 +29,10 @@ def run(spec, frames=FRAMES, seed=0, tokens=1, scale=2.0, estimator=None):
     rng = np.random.default_rng(seed)
     for frame in range(frames):
         values = rng.normal(0, scale, (tokens, 192)).astype(np.float32)
-        position = frame * tokens
-        times_ns = radio.replay_times_ns(position, tokens)
-        keys = {"window": 0, "position": position}
-        received = radio.transmit(values, stream=1, times_ns=times_ns, **keys)
-        pilots = sound(config, radio.draws(1), 0, position, int(times_ns[0]))
-        token_pilots = sound_tokens(config, radio.draws(1), 0, position, received)
+        place = Place.replay(config, tokens, stream=1, position=frame * tokens, sequence=frame)
+        received = radio.transmit(values, place)
+        pilots = sound(config, radio.draws(1), place)
+        token_pilots = sound_tokens(config, radio.draws(1), place, received)
         yield learner.observe(config, pilots, token_pilots, received), received
 
 
@@ -118,6 +120,7 @@ def test_sigma_is_that_of_the_values_which_are_delivered(spec, tokens):
     """Copies that were combined and tokens that were given up are counted as the receiver knows
     them: the estimate is the noise that really is on the newest frames, good to its 896 degrees of
     freedom."""
+    means = []
     for seed in range(3):
         newest, ratios, estimated, true = [], [], [], []
         for estimate, received in run(spec, seed=seed, tokens=tokens, scale=1.0):
@@ -134,22 +137,24 @@ def test_sigma_is_that_of_the_values_which_are_delivered(spec, tokens):
         counts, variances = np.array(true).T
         rms = math.sqrt(np.average(variances, weights=counts))
         assert math.sqrt(np.mean(estimated)) == pytest.approx(rms, rel=0.1)
-        assert np.mean(ratios) == pytest.approx(1, abs=0.06)
+        means.append(np.mean(ratios))
         # One deep fade alone makes up most of the noise where eight tokens are all there is.
-        assert min(ratios) > 0.7
-        assert max(ratios) < 1.4
+        assert min(ratios) > 0.6
+    assert np.mean(means) == pytest.approx(1, abs=0.05)  # one of them is good to 0.03
+
+
+def test_an_absolute_sigma_does_not_depend_on_the_payloads_power():
+    spec = "nakagami,m=100,fading=token,sigma=0.2,h_th=0.3,equalizer=zero_forcing"
+    for scale in (0.1, 30):
+        (found,) = estimates(spec, scale=scale)
+        assert found.sigma == pytest.approx(0.2, rel=0.1)
 
 
 def test_sigma_of_elements_that_fade_alone_is_that_of_equalised_values():
     spec = "nakagami,m=2,fading=element,sigma=0.2,h_th=0.3,equalizer=zero_forcing"
     radio = Radio(parse_channel(spec))
-    received = radio.transmit(
-        np.ones((4000, 16), np.float32),
-        stream=1,
-        window=0,
-        position=0,
-        times_ns=radio.replay_times_ns(0, 4000),
-    )
+    values = np.ones((4000, 16), np.float32)
+    received = radio.transmit(values, Place.replay(radio.config, 4000, stream=1))
     assert mean(estimates(spec, seeds=12), "sigma") == pytest.approx(received.truth.sigma, rel=0.05)
 
 
@@ -160,10 +165,10 @@ def test_with_an_snr_each_token_has_noise_of_its_own_power():
     values = np.random.default_rng(0).normal(0, 1, (32, 192)).astype(np.float32)
     values[0] *= 100
     for position in range(0, 32 * NOISE_FRAMES, 32):
-        times_ns = radio.replay_times_ns(position, 32)
-        received = radio.transmit(values, stream=1, window=0, position=position, times_ns=times_ns)
-        pilots = sound(config, radio.draws(1), 0, position, 0)
-        token_pilots = sound_tokens(config, radio.draws(1), 0, position, received)
+        place = Place.replay(config, 32, stream=1, position=position)
+        received = radio.transmit(values, place)
+        pilots = sound(config, radio.draws(1), place)
+        token_pilots = sound_tokens(config, radio.draws(1), place, received)
         alone = Estimator().observe(config, pilots, token_pilots, received)
         assert alone.sigma == pytest.approx(received.truth.sigma, rel=0.3)
         learner.observe(config, pilots, token_pilots, received)
@@ -210,13 +215,141 @@ def test_what_cannot_be_known_is_not_a_number():
     assert math.isnan(found.snr_db)
 
 
-def test_within_a_block_pilots_meet_the_fade_of_the_data():
-    config = parse_channel("nakagami,fading=block,sigma=0")
+@pytest.mark.parametrize("fading", ["frame", "block", "copula", "sum_of_squares"])
+def test_where_h_is_held_pilots_meet_the_fade_of_the_data(fading):
+    config = parse_channel(f"nakagami,fading={fading},sigma=0")
     radio = Radio(config)
+    place = Place.replay(config, 2, stream=1, position=40)
+    received = radio.transmit(np.ones((2, 8), np.float32), place)
+    pilots = sound(config, radio.draws(1), place).received
+    assert pilots.shape == (1, BLOCKS * PILOTS)
+    np.testing.assert_allclose(pilots, received.h[0, 0])
+
+
+def direct(spec, frames=FRAMES, seed=0):
+    """What pilots alone tell: no payload to speak of, so that many runs take little time."""
+    config = parse_channel(spec).changed({"seed": seed})
+    draws, learner = Draws(seed, 1, Direction.UPLINK), Estimator()
     values = np.ones((1, 8), np.float32)
-    received = radio.transmit(
-        values, stream=1, window=0, position=0, times_ns=radio.replay_times_ns(0, 1)
-    )
-    pilots = sound(config, radio.draws(1), 0, 0, 0)
-    assert pilots.shape == (BLOCKS, PILOTS)
-    np.testing.assert_allclose(pilots, received.truth.mean_gain)
+    idle = Radio(parse_channel("ideal")).transmit(values, Place.replay(config, 1))
+    for position in range(frames):
+        pilots = sound(config, draws, Place.replay(config, 1, position=position))
+        estimate = learner.observe(config, pilots, None, idle)
+    return estimate
+
+
+def shapes(spec, runs, **options):
+    return np.array([direct(spec, seed=seed, **options).m for seed in range(runs)])
+
+
+@pytest.mark.parametrize("m", [0.5, 1, 3, 10])
+@pytest.mark.parametrize("noise", ["sigma=0", "sigma=0.01"])
+def test_clean_pilots_give_m_at_the_bound(m, noise):
+    """The window holds 1024 samples; moments would be twice as wide at m = 0.5."""
+    found = shapes(f"nakagami,fading=token,m={m},{noise}", 60)
+    root = math.sqrt(cramer_rao_bound(m, FRAMES * BLOCKS))
+    assert math.sqrt(np.mean((found - m) ** 2)) < 1.3 * root
+    assert found.mean() == pytest.approx(m, abs=4 * root / math.sqrt(60))
+
+
+NOISY = [(m, snr_db) for m in (0.5, 1, 3, 10) for snr_db in (0, 10, 15, 20)]
+
+
+@pytest.mark.parametrize(("m", "snr_db"), [case for case in NOISY if case != (10, 0)])
+def test_noise_biases_m_by_less_than_its_own_error(m, snr_db):
+    """Where noise can hide fading, m = 10 at 0 dB, the estimate ends: see the next test. The mean
+    is good to a fifth of 13 %, the widest error here (m = 3 at 0 dB)."""
+    found = shapes(f"nakagami,fading=token,m={m},snr_db={snr_db}", 25)
+    assert np.isfinite(found).all()
+    assert found.mean() == pytest.approx(m, rel=max(0.05, 3 * found.std() / m / 5))
+    assert found.std() < 0.15 * m
+
+
+def test_the_first_frame_gives_m_without_the_bias_of_few_samples():
+    """Ω̂²/V̂ of 16 blocks overstates m by a fifth, and by 6 % more with V̂ about the samples' own
+    mean. Over 400 runs its mean is good to 2.5 %."""
+    found = shapes("nakagami,fading=token,m=3,snr_db=15", 400, frames=1)
+    assert np.isfinite(found).all()
+    assert found.mean() == pytest.approx(3, rel=0.09)
+    assert np.mean(1 / found) == pytest.approx(1 / 2.6, rel=0.06)
+
+
+def test_fading_that_noise_hides_is_not_told():
+    # Weak fading in noise that would show m = 2: as good as none.
+    assert np.isinf(shapes("nakagami,fading=token,m=50,snr_db=-5", 10)).sum() >= 9
+    # In noise that would hide m = 2, no fading cannot be told from fading.
+    assert np.isnan(shapes("awgn,sigma=4", 10)).sum() >= 9
+
+
+@pytest.mark.parametrize("noise", ["sigma=0", "snr_db=10"])
+@pytest.mark.parametrize("fading", ["copula", "sum_of_squares", "block"])
+@pytest.mark.parametrize("m", [0.5, 3])
+def test_where_h_is_held_m_takes_many_coherence_times(fading, m, noise):
+    spec = f"nakagami,fading={fading},m={m},{noise}"
+    # 150 ms are less than six coherence times: nothing can be said.
+    assert np.isnan(shapes(spec, 3, frames=15)).all()
+    # After 512 frames, 64 fades or more: m to 18 % or better.
+    found = shapes(spec, 12, frames=MOST_FRAMES)
+    assert found.mean() == pytest.approx(m, rel=0.15)
+    assert np.abs(found / m - 1).max() < 0.6
+
+
+def test_an_h_that_never_changes_tells_nothing_of_its_distribution():
+    for fading in ("block", "copula"):
+        estimate = direct(f"nakagami,fading={fading},speed_mps=0,sigma=0.1", frames=200)
+        assert math.isnan(estimate.m)
+        assert math.isnan(estimate.omega)
+        assert estimate.sigma == pytest.approx(0.1, rel=0.05)
+
+
+def test_estimates_of_h_follow_a_change_within_the_window_however_long_ago_it_began():
+    learner = Estimator()
+    # So many that the window of the last estimate lies across the end of the estimator's memory.
+    estimates("nakagami,m=1,omega=1", frames=2 * MOST_FRAMES - 10, estimator=learner)
+    (found,) = estimates("nakagami,m=1,omega=4", estimator=learner)
+    (fresh,) = estimates("nakagami,m=1,omega=4")
+    assert found == fresh
+
+
+def test_a_deep_fade_is_no_error():
+    """A float32 h may be zero, and where nothing is equalised its logarithm would be -inf."""
+    config = parse_channel("nakagami,fading=token,sigma=0")
+    radio = Radio(config)
+    place = Place.replay(config, 1)
+    received = radio.transmit(np.ones((1, 8), np.float32), place)
+    pilots = sound(config, radio.draws(0), place)
+    pilots.received[3] = 0
+    estimate = Estimator().observe(config, pilots, None, received)
+    assert 0 < estimate.m < 1
+    assert math.isfinite(estimate.omega)
+
+
+@pytest.mark.parametrize("loss_unit", ["element", "token", "frame", "packet"])
+def test_what_is_lost_counts_as_loss_and_in_nothing_else(loss_unit):
+    packets = ",packet_bytes=300" if loss_unit == "packet" else ""
+    met = list(run(f"awgn,snr_db=10,loss=0.3,loss_unit={loss_unit}{packets}", 60, tokens=4))
+    lost = [0 if frame.erased is None else frame.erased.mean() for _, frame in met]
+    estimate = met[-1][0]
+    assert estimate.loss == pytest.approx(np.mean(lost))
+    assert 0 < estimate.loss < 1
+    assert estimate.sigma == pytest.approx(2 * 10 ** (-10 / 20), rel=0.1)
+    assert estimate.snr_db == pytest.approx(10, abs=0.7)
+
+
+@pytest.mark.parametrize("reference", ["token", "tensor", "inliers"])
+@pytest.mark.parametrize("loss", ["", ",loss=0.5,loss_unit=token"])
+def test_sigma_is_that_of_the_power_reference(reference, loss):
+    """One token is a hundred times the others and one element of each is an outlier: the noise on
+    what arrives is the truth of each frame, whatever the SNR refers to."""
+    config = parse_channel(f"awgn,snr_db=10,power_reference={reference}{loss}")
+    radio = Radio(config)
+    values = np.random.default_rng(0).normal(0, 1, (8, 512)).astype(np.float32)
+    values[:, 7] = 500
+    values[0] *= 100
+    for position in range(0, 80, 8):
+        place = Place.replay(config, 8, stream=1, position=position)
+        received = radio.transmit(values, place)
+        if received.erased is not None and received.erased.all():
+            continue
+        estimate = Estimator().observe(config, sound(config, radio.draws(1), place), None, received)
+        assert estimate.sigma == pytest.approx(received.truth.sigma, rel=0.3)

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from airsplit.checkpoint import Checkpoint, locate
 from airsplit.errors import InputError
+from channel_emulator.place import Place
 from channel_emulator.radio import Radio
 from controller.table import PerplexityTable
 from experiments.grid import GridConfig, _windows, main, measure
@@ -42,8 +43,8 @@ def test_cells_equal_transformers_with_a_hook(
                 module: torch.nn.Module, args: tuple[torch.Tensor], number: int = number
             ) -> tuple[torch.Tensor, ...]:
                 sent = args[0][0].numpy()
-                times = radio.replay_times_ns(0, len(sent))
-                received = radio.transmit(sent, stream=0, window=number, position=0, times_ns=times)
+                place = Place.replay(radio.config, len(sent), window=number, position=0)
+                received = radio.transmit(sent, place)
                 return (torch.from_numpy(received.values)[None], *args[1:])
 
             handle = layers[split].register_forward_pre_hook(impair)

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from airsplit.errors import InputError
-from channel_emulator.config import parse_channel
+from channel_emulator.spec import parse_channel
 from cli.demo import require_writable
 from cli.demo_recording import Recording, Track
 from cli.demo_report import configuration_of, toml

@@ -1,0 +1,61 @@
+"""Where tokens are in their stream: all that radio time and random draws depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from channel_emulator.config import ChannelConfig
+from channel_emulator.draws import Direction
+
+Times = NDArray[np.int64]
+"""Radio time of each token in nanoseconds, [tokens]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The consecutive tokens of one frame."""
+
+    stream: int
+    """Key of the session's draws, chosen by the client."""
+
+    window: int
+    """Number of the context within the session."""
+
+    position: int
+    """Absolute index of the first token in its context."""
+
+    offset: int
+    """Tokens of the stream before the first one."""
+
+    sequence: int
+    """Frames of the stream before this one."""
+
+    times_ns: Times
+    """Radio time of each token."""
+
+    direction: Direction = Direction.UPLINK
+
+    @classmethod
+    def replay(
+        cls,
+        config: ChannelConfig,
+        tokens: int,
+        *,
+        stream: int = 0,
+        window: int = 0,
+        position: int = 0,
+        offset: int | None = None,
+        sequence: int = 0,
+        direction: Direction = Direction.UPLINK,
+    ) -> Place:
+        """The place of `tokens` tokens in replay, where offset times interval is the time.
+
+        `offset` is `position` unless given: right in a stream's first window.
+        """
+        first = position if offset is None else offset
+        interval_ns = round(config.token_interval_ms * 1e6)
+        times_ns = np.arange(first, first + tokens, dtype=np.int64) * interval_ns
+        return cls(stream, window, position, first, sequence, times_ns, direction)

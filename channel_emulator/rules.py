@@ -1,0 +1,115 @@
+"""Which knobs mean something: in a preset, beside others, and which replace each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from channel_emulator.knobs import Fading, LossModel, LossUnit
+
+if TYPE_CHECKING:
+    from channel_emulator.config import ChannelConfig
+
+_PROCESSES = (Fading.COPULA, Fading.SUM_OF_SQUARES)
+"""Fading that follows a Doppler spectrum."""
+
+NEEDS: tuple[tuple[tuple[str, ...], Callable[[ChannelConfig], bool], str], ...] = (
+    (
+        ("m", "omega", "h_th", "target_loss", "equalizer"),
+        lambda c: c.fading is not Fading.NONE,
+        "fading other than none",
+    ),
+    (
+        ("speed_mps", "carrier_ghz"),
+        lambda c: c.fading in _PROCESSES or (c.fading is Fading.BLOCK and c.coherence_ms is None),
+        "fading=copula|sum_of_squares|block",
+    ),
+    (("coherence_ms",), lambda c: c.fading is Fading.BLOCK, "fading=block"),
+    (("power_reference",), lambda c: c.snr_db is not None, "snr_db"),
+    (("loss_unit", "loss_model"), lambda c: c.loss > 0, "loss above 0"),
+    (("packet_bytes",), lambda c: c.loss_unit is LossUnit.PACKET, "loss_unit=packet"),
+    (
+        ("burst_length", "loss_good", "loss_bad"),
+        lambda c: c.loss_model is LossModel.GILBERT_ELLIOTT,
+        "loss_model=gilbert_elliott",
+    ),
+    (("harq_rtt_ms",), lambda c: c.harq_transmissions > 1, "harq_transmissions above 1"),
+    (
+        ("snr_gap_db", "bandwidth_efficiency", "max_efficiency"),
+        lambda c: c.bandwidth_mhz is not None,
+        "bandwidth_mhz",
+    ),
+    (("jitter_distribution",), lambda c: c.jitter_ms > 0, "jitter_ms above 0"),
+    (("queue_policy",), lambda c: math.isfinite(c.queue_kib), "a finite queue_kib"),
+)
+"""Knobs that have an effect only beside others."""
+
+COMMON = (
+    "delay_ms",
+    "downlink_delay_ms",
+    "jitter_ms",
+    "jitter_distribution",
+    "rate_mbps",
+    "downlink_rate_mbps",
+    "queue_kib",
+    "queue_policy",
+    "token_interval_ms",
+    "clock",
+    "seed",
+)
+"""Knobs of every preset; setting another preset leaves them."""
+
+_LOSS = (
+    "loss",
+    "loss_unit",
+    "packet_bytes",
+    "loss_model",
+    "burst_length",
+    "loss_good",
+    "loss_bad",
+)
+_NOISE = ("sigma", "snr_db", "power_reference", *_LOSS)
+_FADE = (
+    "fading",
+    "m",
+    "omega",
+    "speed_mps",
+    "carrier_ghz",
+    "coherence_ms",
+    "h_th",
+    "target_loss",
+    "equalizer",
+)
+
+MEANINGFUL: Mapping[str, tuple[str, ...]] = {
+    "ideal": COMMON,
+    "awgn": (*_NOISE, *COMMON),
+    "nakagami": (*_FADE, *_NOISE, *COMMON),
+    "erasure": (*_LOSS, *COMMON),
+    "physical": (
+        *_FADE,
+        *_NOISE,
+        "outage_snr_db",
+        "harq_transmissions",
+        "harq_rtt_ms",
+        "bandwidth_mhz",
+        "snr_gap_db",
+        "bandwidth_efficiency",
+        "max_efficiency",
+        *COMMON,
+    ),
+}
+"""Knobs that mean something in a preset; the others stay at their defaults."""
+
+REPLACES: Mapping[str, tuple[str, float | None]] = {
+    "sigma": ("snr_db", None),
+    "snr_db": ("sigma", None),
+    "rate_mbps": ("bandwidth_mhz", None),
+    "bandwidth_mhz": ("rate_mbps", math.inf),
+    "h_th": ("target_loss", None),
+    "target_loss": ("h_th", 0.0),
+    "coherence_ms": ("speed_mps", 1.4),
+    "speed_mps": ("coherence_ms", None),
+}
+"""Setting the one knob puts the other to this."""

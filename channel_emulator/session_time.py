@@ -1,0 +1,116 @@
+"""Where one session's messages are in time: radio time, channel time, the version in force.
+
+In `replay` the stream's offset says what time it is, so that a run repeats; in `live` the wall
+clock does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from airsplit.errors import PositionError
+from channel_emulator.config import ChannelConfig
+from channel_emulator.knobs import RadioClock
+from channel_emulator.place import Times
+from channel_emulator.timeline import Snapshot, Timeline
+
+_LAST_TIME_NS = 2**63 - 1
+_MAX_TOKENS = 2**40
+"""Of a stream: what is counted in its bits still is an int64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One message's time."""
+
+    channel_ns: int
+    snapshot: Snapshot
+    set_by_ns: int
+    """By how much channel time was set, for this message and those to come."""
+
+
+class SessionTime:
+    """Never goes back to an earlier version."""
+
+    def __init__(self, started_ns: int) -> None:
+        """
+        Args:
+            started_ns: where radio time is zero with the clock `live`.
+        """
+        self._started_ns = started_ns
+        self._timeline: Timeline | None = None
+        self._snapshot: Snapshot | None = None
+        self._channel_ns = 0
+        self._anchor = (0, 0)  # an offset and its channel time, in replay
+
+    def of_frame(self, timeline: Timeline, arrival_ns: int, offset: int, tokens: int) -> Moment:
+        """The time of a frame whose first token is at `offset` of its stream.
+
+        Raises:
+            PositionError: a stream cannot be that long.
+        """
+        config = timeline.snapshots[0].config
+        most = _MAX_TOKENS
+        if config.clock is RadioClock.REPLAY:
+            most = min(most, _LAST_TIME_NS // _interval_ns(config))
+        if offset + tokens > most:
+            raise PositionError(f"stream_offset: {offset}; allowed: 0-{most - tokens}")
+        return self._meet(timeline, arrival_ns, offset)
+
+    def of_message(self, timeline: Timeline, arrival_ns: int) -> Moment:
+        """The time of any other message: with the clock `replay` that of the latest frame."""
+        if timeline.clock is RadioClock.LIVE:
+            return self._meet(timeline, arrival_ns, None)
+        begun = self._timeline is not None and self._timeline.epoch == timeline.epoch
+        channel_ns = self._channel_ns if begun else 0
+        return Moment(channel_ns, self._newest(timeline.at(channel_ns)), 0)
+
+    def radio_times_ns(
+        self, snapshot: Snapshot, arrival_ns: int, offset: int, tokens: int
+    ) -> Times:
+        """Radio time of each token, an interval apart; with the clock `live` from arrival on."""
+        live = snapshot.config.clock is RadioClock.LIVE
+        interval_ns = _interval_ns(snapshot.config)
+        first_ns = max(arrival_ns - self._started_ns, 0) if live else offset * interval_ns
+        return first_ns + np.arange(tokens, dtype=np.int64) * interval_ns
+
+    def _meet(self, timeline: Timeline, arrival_ns: int, offset: int | None) -> Moment:
+        before, set_by_ns = self._timeline, 0
+        if before is None:
+            self._anchor = (offset or 0, 0)
+        elif _base(before) != _base(timeline):
+            before_ns = self._elapsed_ns(before, arrival_ns, offset)
+            same_epoch = before.epoch == timeline.epoch and before.clock is timeline.clock
+            self._anchor = (offset or 0, before_ns if same_epoch else 0)
+            set_by_ns = self._elapsed_ns(timeline, arrival_ns, offset) - before_ns
+        self._timeline = timeline
+        self._channel_ns = self._elapsed_ns(timeline, arrival_ns, offset)
+        snapshot = self._newest(timeline.at(self._channel_ns))
+        return Moment(self._channel_ns, snapshot, set_by_ns)
+
+    def _elapsed_ns(self, timeline: Timeline, arrival_ns: int, offset: int | None) -> int:
+        """Channel time by that timeline."""
+        if timeline.clock is RadioClock.LIVE:
+            return max(arrival_ns - self._started_ns - timeline.started_ns, 0)
+        if offset is None:
+            return self._channel_ns
+        first, first_ns = self._anchor
+        interval_ns = _interval_ns(timeline.snapshots[0].config)
+        return max(first_ns + (offset - first) * interval_ns, 0)
+
+    def _newest(self, snapshot: Snapshot) -> Snapshot:
+        if self._snapshot is None or snapshot.version > self._snapshot.version:
+            self._snapshot = snapshot
+        return self._snapshot
+
+
+def _interval_ns(config: ChannelConfig) -> int:
+    return round(config.token_interval_ms * 1e6)
+
+
+def _base(timeline: Timeline) -> tuple[object, ...]:
+    """Timelines with the same have the same channel time."""
+    interval_ns = _interval_ns(timeline.snapshots[0].config)
+    return timeline.epoch, timeline.clock, timeline.started_ns, interval_ns
