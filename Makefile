@@ -37,7 +37,8 @@ proto: setup
 	$(BIN)/python scripts/generate_proto.py
 
 bench: setup
-	$(BIN)/python benchmarks/proxy.py --json
+	$(BIN)/python benchmarks/channel.py --json
+	$(BIN)/python benchmarks/pacing.py
 	$(BIN)/python benchmarks/decode.py --json
 
 clean:

@@ -1,0 +1,169 @@
+"""How late the emulator delivers, in milliseconds beyond the time that its reports account for.
+
+Two figures, each over frames whose delay jitters and whose rate is limited. `lane`: a lane of the
+emulator by itself, from a message's due time to its write, with some hundred sessions on one event
+loop, and what that costs of a core. `socket`: one session through an emulator that is a process of
+its own, from the UE's write to the edge's receipt, less queue, airtime and delay; `socket_ideal` is
+the same without any delay: what gRPC and the emulator take. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import numpy as np
+import uvloop
+
+from airsplit import rpc, serving
+from airsplit.clock import Clock, PreciseClock, SystemClock
+from airsplit.v1 import channel_pb2, channel_pb2_grpc, edge_pb2, edge_pb2_grpc
+from channel_emulator.lane import Lane
+
+CLOCKS: dict[str, type[SystemClock]] = {"precise": PreciseClock, "event loop": SystemClock}
+TOKENS, HIDDEN = 1, 4096  # fp16: 8 KiB
+
+
+def percentiles(late_ms: Sequence[float]) -> dict[str, float]:
+    levels = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
+    found = {name: round(float(np.percentile(late_ms, q)), 4) for name, q in levels.items()}
+    return {"frames": len(late_ms), **found}
+
+
+async def _one_lane(clock: Clock, seed: int, interval_s: float, duration_s: float) -> list[float]:
+    """Messages at random due times; how late each is written."""
+    late_ms: list[float] = []
+
+    async def write(due_ns: int) -> None:
+        late_ms.append((clock.now_ns() - due_ns) / 1e6)
+
+    lane, rng = Lane(write, clock), random.Random(seed)  # noqa: S311
+    due_ns = clock.now_ns()
+    end_ns = due_ns + round(duration_s * 1e9)
+    while due_ns < end_ns:
+        due_ns += round(rng.uniform(0.2, 1.8) * interval_s * 1e9)
+        await lane.send(due_ns, due_ns)
+        await clock.sleep_until(due_ns - round(0.1 * interval_s * 1e9))
+    await lane.drain()
+    return late_ms
+
+
+async def lanes(clock_name: str, sessions: int, interval_s: float, duration_s: float) -> Any:
+    clock = CLOCKS[clock_name]()
+    busy_s = time.process_time()
+    found = await asyncio.gather(
+        *(_one_lane(clock, seed, interval_s, duration_s) for seed in range(sessions))
+    )
+    busy_s = time.process_time() - busy_s
+    late_ms = [late for one in found for late in one]
+    return {"sessions": sessions, "core": round(busy_s / duration_s, 3), **percentiles(late_ms)}
+
+
+class _Edge(edge_pb2_grpc.EdgeServicer):
+    """Answers with the frame's report and notes when it came."""
+
+    def __init__(self) -> None:
+        self.arrived_ns: list[int] = []
+
+    async def Infer(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        async for request in requests:
+            if request.HasField("open"):
+                opened = edge_pb2.SessionOpened(session_id=request.open.session_id, credits=4)
+                yield edge_pb2.InferResponse(opened=opened)
+                continue
+            self.arrived_ns.append(time.monotonic_ns())
+            result = edge_pb2.InferenceResult(uplink=request.frame.header.channel)
+            yield edge_pb2.InferResponse(result=result)
+
+
+def _frame(session_id: str, number: int) -> edge_pb2.InferRequest:
+    header = edge_pb2.FrameHeader(
+        session_id=session_id,
+        split_version=1,
+        sequence=number,
+        position=number,
+        stream_offset=number,
+        token_count=TOKENS,
+        task=edge_pb2.TASK_PREFILL,
+        dtype=edge_pb2.DTYPE_FLOAT16,
+        shape=[TOKENS, HIDDEN],
+    )
+    payload = bytes(2 * TOKENS * HIDDEN)
+    return edge_pb2.InferRequest(frame=edge_pb2.ActivationFrame(header=header, payload=payload))
+
+
+async def sockets(frames: int, channel: Sequence[dict[str, float]]) -> list[Any]:
+    """One session through a real emulator for each of the channels."""
+    edge = _Edge()  # type: ignore[abstract]
+
+    def register(server: Any) -> list[str]:
+        edge_pb2_grpc.add_EdgeServicer_to_server(edge, server)
+        return ["airsplit.v1.Edge"]
+
+    server, edge_address = await serving.start_server(
+        serving.Service("bench", register), "127.0.0.1:0"
+    )
+    command = "-m", "channel_emulator", "--listen", "127.0.0.1:0", "--edge", edge_address
+    emulator = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        first_line = await emulator.stdout.readline()  # type: ignore[union-attr]
+        address = json.loads(first_line)["listening"]
+        return [await _through(address, edge, frames, knobs) for knobs in channel]
+    finally:
+        emulator.terminate()
+        await emulator.wait()
+        await server.stop(0)
+
+
+async def _through(address: str, edge: _Edge, frames: int, knobs: dict[str, float]) -> Any:
+    late_ms = []
+    async with rpc.connect_aio(address) as connection:
+        if knobs:
+            config = channel_pb2.ChannelConfig(**knobs)  # type: ignore[arg-type]
+            request = channel_pb2.ConfigureChannelRequest(config=config)
+            await channel_pb2_grpc.ChannelStub(connection).ConfigureChannel(request)
+        stub: Any = edge_pb2_grpc.EdgeStub(connection)
+        call = stub.Infer()
+        await call.write(edge_pb2.InferRequest(open=edge_pb2.OpenSession(session_id="0" * 32)))
+        await call.read()
+        for number in range(frames):
+            sent_ns = time.monotonic_ns()
+            await call.write(_frame("0" * 32, number))
+            report = (await call.read()).result.uplink
+            accounted_ns = report.queue_ns + report.airtime_ns + report.delay_ns
+            late_ms.append((edge.arrived_ns[-1] - sent_ns - accounted_ns) / 1e6)
+        await call.done_writing()
+        await call.read()
+    return percentiles(late_ms)
+
+
+def measure(sessions: int = 300, seconds: float = 3, frames: int = 500) -> dict[str, Any]:
+    """The JSON object that this program prints."""
+    paced = {"rate_mbps": 50.0, "delay_ms": 8.0, "jitter_ms": 2.0}
+    through = uvloop.run(sockets(frames, [{}, paced]))
+    return {
+        "lane": {name: uvloop.run(lanes(name, sessions, 0.1, seconds)) for name in CLOCKS},
+        "socket_ideal": through[0],
+        "socket": through[1],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sessions", type=int, default=300, help="of `lane` (default 300)")
+    parser.add_argument("--seconds", type=float, default=3, help="of `lane` (default 3)")
+    parser.add_argument("--frames", type=int, default=500, help="of `socket` (default 500)")
+    args = parser.parse_args()
+    print(json.dumps(measure(args.sessions, args.seconds, args.frames), indent=2))
+
+
+if __name__ == "__main__":
+    main()
