@@ -26,7 +26,7 @@ from channel_emulator.knobs import (
     RadioClock,
     Range,
 )
-from channel_emulator.rules import COMMON, MEANINGFUL, NEEDS, REPLACES
+from channel_emulator.rules import COMMON, MEANINGFUL, NEEDS, REPLACES, check
 from channel_emulator.theory import coherence_time_s, threshold_of_outage
 
 
@@ -180,41 +180,7 @@ class ChannelConfig:
                 raise _meaningless(knob.name, value, self.preset)
         if self.preset == "physical" and self.outage_snr_db is None:
             raise InputError.of("outage_snr_db", None, str(ALLOWED["outage_snr_db"]))
-        for one, other in (("sigma", "snr_db"), ("h_th", "target_loss")):
-            if getattr(self, one) and getattr(self, other) is not None:
-                raise InputError(f"{one}, {other}: both are set; allowed: one of them")
-        if self.fading is Fading.SUM_OF_SQUARES and not (
-            float(2 * self.m).is_integer() and self.m <= _MOST_SQUARES / 2
-        ):
-            allowed = f"0.5, 1, 1.5, ..., {_MOST_SQUARES / 2:g} with fading=sum_of_squares"
-            raise InputError.of("m", self.m, allowed)
-        divides = self.equalizer is Equalizer.ZERO_FORCING and self.fading is not Fading.NONE
-        if divides and self.threshold < 0.001:
-            # E[1/h²] is infinite for m <= 1 unless it is cut off.
-            raise InputError.of("h_th", self.threshold, "[0.001, 1000] with equalizer=zero_forcing")
-        if self.loss_model is LossModel.GILBERT_ELLIOTT:
-            self._check_chain()
-        if self.outage_snr_db is None:
-            return
-        if self.fading is Fading.ELEMENT:
-            raise InputError.of("fading", str(self.fading), "any but element with HARQ")
-        if not self.has_noise:
-            raise InputError.of("sigma", self.sigma, "(0, 1e+06] where an SNR decides on outage")
-
-    def _check_chain(self) -> None:
-        """A bad spell of that mean length has to be able to make up the mean loss."""
-        if self.loss_bad <= self.loss_good:
-            raise InputError.of("loss_bad", self.loss_bad, f"above loss_good ({self.loss_good:g})")
-        if self.loss == 0:
-            return
-        most_bad = self.burst_length / (
-            1 + self.burst_length
-        )  # a good spell lasts one unit or more
-        most = self.loss_good + (self.loss_bad - self.loss_good) * most_bad
-        if not self.loss_good <= self.loss <= most:
-            raise InputError.of(
-                "loss", self.loss, f"[{self.loss_good:g}, {most:g}] of these bursts"
-            )
+        check(self)
 
     @property
     def threshold(self) -> float:
@@ -303,9 +269,6 @@ ALLOWED: Mapping[str, Range | Choice] = MappingProxyType(
 """What each knob may be set to, in the order of the fields."""
 
 _LIGHT_MPS = 299_792_458.0
-
-_MOST_SQUARES = 100
-"""Each is a process of its own, for each stream."""
 
 PRESETS: Mapping[str, ChannelConfig] = MappingProxyType(
     {

@@ -10,7 +10,7 @@ from typing import Any
 from channel_emulator.config import ALLOWED, PRESETS, ChannelConfig
 from channel_emulator.scenario import SCENARIOS
 
-_UNITS = {
+UNITS = {
     "_ms": "ms",
     "_db": "dB",
     "_mbps": "Mbit/s",
@@ -19,7 +19,10 @@ _UNITS = {
     "_mps": "m/s",
     "_kib": "KiB",
     "_bytes": "bytes",
+    "burst_length": "units",
+    "max_efficiency": "bit/s/Hz",
 }
+"""By the end of a knob's name."""
 
 _DEFAULTS: dict[str, Any] = {knob.name: knob.default for knob in fields(ChannelConfig)}
 
@@ -38,7 +41,7 @@ def knobs() -> str:
     """A line for each knob: range, unit and default."""
     lines = ["knobs, their ranges and units, and what they are unless a preset sets them:"]
     for name, allowed in ALLOWED.items():
-        unit = next((f" {unit}" for end, unit in _UNITS.items() if name.endswith(end)), "")
+        unit = next((f" {unit}" for end, unit in UNITS.items() if name.endswith(end)), "")
         default = "" if _DEFAULTS[name] is None else f"; {_DEFAULTS[name]}"
         lines.append(f"  {name:21} {allowed}{unit}{default}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Which knobs mean something: in a preset, beside others, and which replace each other."""
+"""Which knobs mean something in a preset or beside others, replace each other, go together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from channel_emulator.knobs import Fading, LossModel, LossUnit
+from airsplit.errors import InputError
+from channel_emulator.knobs import Equalizer, Fading, LossModel, LossUnit
 
 if TYPE_CHECKING:
     from channel_emulator.config import ChannelConfig
@@ -113,3 +114,45 @@ REPLACES: Mapping[str, tuple[str, float | None]] = {
     "speed_mps": ("coherence_ms", None),
 }
 """Setting the one knob puts the other to this."""
+
+_MOST_SQUARES = 100
+"""Each is a process of its own, for each stream."""
+
+
+def check(config: ChannelConfig) -> None:
+    """Raises: InputError: values that are right one by one do not go together."""
+    for one, other in (("sigma", "snr_db"), ("h_th", "target_loss")):
+        if getattr(config, one) and getattr(config, other) is not None:
+            raise InputError(f"{one}, {other}: both are set; allowed: one of them")
+    if config.fading is Fading.SUM_OF_SQUARES and not (
+        float(2 * config.m).is_integer() and config.m <= _MOST_SQUARES / 2
+    ):
+        allowed = f"0.5, 1, 1.5, ..., {_MOST_SQUARES / 2:g} with fading=sum_of_squares"
+        raise InputError.of("m", config.m, allowed)
+    divides = config.equalizer is Equalizer.ZERO_FORCING and config.fading is not Fading.NONE
+    if divides and config.threshold < 0.001:
+        # E[1/h²] is infinite for m <= 1 unless it is cut off.
+        knob = "h_th" if config.target_loss is None else "target_loss"
+        allowed = "a threshold in [0.001, 1000] with equalizer=zero_forcing"
+        raise InputError.of(knob, getattr(config, knob), allowed)
+    if config.loss_model is LossModel.GILBERT_ELLIOTT:
+        _check_chain(config)
+    if config.outage_snr_db is None:
+        return
+    if config.fading is Fading.ELEMENT:
+        raise InputError.of("fading", str(config.fading), "any but element with HARQ")
+    if not config.has_noise:
+        raise InputError.of("sigma", config.sigma, "(0, 1e+06] where an SNR decides on outage")
+
+
+def _check_chain(config: ChannelConfig) -> None:
+    """Bad spells of that mean length have to be able to make up the mean loss."""
+    good, bad = config.loss_good, config.loss_bad
+    if bad <= good:
+        raise InputError.of("loss_bad", bad, f"above loss_good ({good:g})")
+    if config.loss == 0:
+        return
+    most_bad = config.burst_length / (1 + config.burst_length)  # a good spell is a unit or longer
+    most = good + (bad - good) * most_bad
+    if not good <= config.loss <= most:
+        raise InputError.of("loss", config.loss, f"[{good:g}, {most:g}] with these bursts")

@@ -16,24 +16,12 @@ from dataclasses import fields
 from pathlib import Path
 
 from channel_emulator.config import ALLOWED, PRESETS, ChannelConfig
+from channel_emulator.help import UNITS
 from channel_emulator.knobs import Choice
 from channel_emulator.rules import MEANINGFUL
 from tests.channel_replay import CUTS, ORDER, ROWS, SESSIONS
 
 PAGE = Path(__file__).parents[1] / "docs" / "channel.md"
-
-UNITS = {
-    "_ms": "ms",
-    "_db": "dB",
-    "_mbps": "Mbit/s",
-    "_mhz": "MHz",
-    "_ghz": "GHz",
-    "_mps": "m/s",
-    "_kib": "KiB",
-    "_bytes": "bytes",
-    "burst_length": "units",
-    "max_efficiency": "bit/s/Hz",
-}
 
 
 def knobs() -> str:
