@@ -20,6 +20,8 @@ ITEM_BYTES = {
 """Bytes of one element, by the dtypes that may cross the radio."""
 
 Task = edge_pb2.Task
+_TASK_SCORE = edge_pb2.TASK_SCORE
+_TASKS = (edge_pb2.TASK_PREFILL, edge_pb2.TASK_SAMPLE, _TASK_SCORE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +124,9 @@ def check_frame(message: edge_pb2.ActivationFrame) -> None:
         raise errors.TensorError(
             f"erasure_mask: {len(header.erasure_mask)} bytes for {elements} elements"
         )
-    if header.task not in (Task.TASK_PREFILL, Task.TASK_SAMPLE, Task.TASK_SCORE):
+    if header.task not in _TASKS:
         raise errors.TransitionError(f"task: {header.task} is not PREFILL, SAMPLE or SCORE")
-    allowed = (
-        (header.token_count - 1, header.token_count) if header.task == Task.TASK_SCORE else (0,)
-    )
+    allowed = (header.token_count - 1, header.token_count) if header.task == _TASK_SCORE else (0,)
     if len(header.targets) not in allowed:
         raise errors.TargetError(
             f"targets: {len(header.targets)} for a frame of {header.token_count} tokens; "

@@ -102,6 +102,9 @@ def trace_of(
     )
 
 
+_TRUTH = ("sigma", "mean_gain", "loss", "snr_db", "configured_sigma", "configured_snr_db")
+
+
 def channel_dict(report: channel_pb2.ChannelReport) -> dict[str, Any]:
     """A report as JSON has it: NaN and infinity become None and "inf"."""
     estimate, truth = report.estimate, report.truth
@@ -109,7 +112,7 @@ def channel_dict(report: channel_pb2.ChannelReport) -> dict[str, Any]:
         "config_version": report.config_version,
         "radio_time_ms": _ms(report.radio_time_ns),
         "estimate": {k: _finite(getattr(estimate, k)) for k in ("sigma", "m", "loss", "snr_db")},
-        "truth": {k: _finite(getattr(truth, k)) for k in ("sigma", "mean_gain", "loss", "snr_db")},
+        "truth": {k: _finite(getattr(truth, k)) for k in _TRUTH},
         "transmissions": report.transmissions,
     }
 

@@ -194,7 +194,7 @@ def machine() -> dict[str, Any]:
     """What the numbers depend on."""
     names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo", "model name")]
     versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in ("airsplit", "numpy", "torch", "grpcio", "protobuf", "sionna-no-rt"):
+    for package in ("airsplit", "numpy", "numba", "torch", "grpcio", "protobuf", "sionna-no-rt"):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from airsplit.errors import InputError
+from channel_emulator import rules
 from channel_emulator.knobs import (
     Choice,
     Equalizer,
@@ -26,8 +27,8 @@ from channel_emulator.knobs import (
     RadioClock,
     Range,
 )
-from channel_emulator.rules import COMMON, MEANINGFUL, NEEDS, REPLACES, check
-from channel_emulator.theory import coherence_time_s, threshold_of_outage
+from channel_emulator.rules import COMMON, MEANINGFUL, REPLACES
+from channel_emulator.theory import coherence_time_s, doppler_shift_hz, threshold_of_outage
 
 
 def _of(allowed: Range | Choice) -> Mapping[str, Range | Choice]:
@@ -175,12 +176,12 @@ class ChannelConfig:
     def _check_together(self) -> None:
         for knob in fields(self):
             value = getattr(self, knob.name)
-            meaningful = not knob.metadata or knob.name in MEANINGFUL[self.preset]
-            if not meaningful and value != knob.default:
-                raise _meaningless(knob.name, value, self.preset)
+            has_meaning = not knob.metadata or knob.name in MEANINGFUL[self.preset]
+            if not has_meaning and value != knob.default:
+                raise rules.meaningless(knob.name, value, self.preset)
         if self.preset == "physical" and self.outage_snr_db is None:
             raise InputError.of("outage_snr_db", None, str(ALLOWED["outage_snr_db"]))
-        check(self)
+        rules.check(self)
 
     @property
     def threshold(self) -> float:
@@ -197,14 +198,16 @@ class ChannelConfig:
     @property
     def doppler_hz(self) -> float:
         """Largest Doppler shift f_D = v f_c / c."""
-        return self.speed_mps * self.carrier_ghz * 1e9 / _LIGHT_MPS
+        return doppler_shift_hz(self.speed_mps, self.carrier_ghz * 1e9)
 
     @property
     def coherence_ns(self) -> int | None:
         """Length of a fading block; None: h never changes."""
         if self.coherence_ms is not None:
             return round(self.coherence_ms * 1e6)
-        return max(round(coherence_time_s(self.doppler_hz) * 1e9), 1) if self.doppler_hz else None
+        if self.doppler_hz < _LEAST_DOPPLER_HZ:
+            return None
+        return max(round(coherence_time_s(self.doppler_hz) * 1e9), 1)
 
     @property
     def has_noise(self) -> bool:
@@ -234,7 +237,7 @@ class ChannelConfig:
                 values[other] = unset
         result = replace(base, **values)
         for name in rest:
-            result._require_effect(name)
+            rules.require_effect(result, name)
         return result
 
     def _on_preset(self, preset: str) -> ChannelConfig:
@@ -245,13 +248,6 @@ class ChannelConfig:
         if base.bandwidth_mhz is not None:
             del kept["rate_mbps"]
         return replace(base, **kept)
-
-    def _require_effect(self, name: str) -> None:
-        """Refuses a knob that changes nothing beside the others."""
-        for names, holds, needs in NEEDS:
-            if name in names and not holds(self):
-                value = getattr(self, name)
-                raise InputError(f"{name}: {value} has no effect here; allowed: with {needs}")
 
     def to_dict(self) -> dict[str, str | int | float]:
         """The knobs that mean something, for reports and TOML; infinity as "inf". JSON safe."""
@@ -268,7 +264,7 @@ ALLOWED: Mapping[str, Range | Choice] = MappingProxyType(
 )
 """What each knob may be set to, in the order of the fields."""
 
-_LIGHT_MPS = 299_792_458.0
+_LEAST_DOPPLER_HZ = 1e-10  # of a coherence time, 134 years, that is an int64 of nanoseconds
 
 PRESETS: Mapping[str, ChannelConfig] = MappingProxyType(
     {
@@ -299,10 +295,5 @@ def _read(name: str, value: object, preset: str) -> Any:
     if name not in ALLOWED:
         raise InputError.of("channel", name, ", ".join(ALLOWED))
     if name not in MEANINGFUL[preset]:
-        raise _meaningless(name, value, preset)
+        raise rules.meaningless(name, value, preset)
     return ALLOWED[name].read(name, value)
-
-
-def _meaningless(name: str, value: object, preset: str) -> InputError:
-    allowed = ", ".join(MEANINGFUL[preset])
-    return InputError(f"{name}: {value} has no effect in preset {preset!r}; allowed: {allowed}")

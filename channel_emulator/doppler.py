@@ -4,8 +4,9 @@ Sum of sinusoids (Xiao, Zheng and Beaulieu 2006), N = 64 scattered waves:
 
     r(t) = N^(-1/2) Σ exp j(2π f_D t cos α_n + φ_n),  α_n = (2πn + θ_n)/N,  θ, φ ~ U(-π, π)
 
-E|r|² = 1 and the autocorrelation is J0(2π f_D τ), both exactly; E|r|⁴ = 2 - 1/N, where a Rayleigh
-process has 2.
+The argument is a number of cycles: where f_D changes, f_D t is ∫ f_D dt (`travel`), and r(t) does
+not jump. E|r|² = 1 and the autocorrelation is J0(2π f_D τ), both exactly; E|r|⁴ = 2 - 1/N, where a
+Rayleigh process has 2.
 
 Each wave is a numerically controlled oscillator: 2^64 steps of phase to a turn, a whole number of
 steps per nanosecond, so that its phase at any int64 time is exact, with no rounding that grows with
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channel_emulator.draws import Draws, Purpose
+from channel_emulator.travel import ORIGIN, Anchor
 
 WAVES = 64
 """N."""
@@ -46,11 +48,14 @@ _BATCH = 1024 * WAVES
 class GaussianProcess:
     """Independent complex processes r(t), E|r|² = 1."""
 
+    cosines: NDArray[np.int64]
+    """Share of the largest Doppler shift, in 2^-32: [processes, WAVES]."""
+
     frequencies: NDArray[np.uint64]
     """2^-64 turns per nanosecond, negative ones modulo 2^64: [processes, WAVES]."""
 
     phases: NDArray[np.uint64]
-    """At time 0, in 2^-64 turns: [processes, WAVES]."""
+    """Before the first cycle, in 2^-64 turns: [processes, WAVES]."""
 
     @classmethod
     def of(cls, draws: Draws, processes: int, doppler_hz: float) -> GaussianProcess:
@@ -73,21 +78,33 @@ class GaussianProcess:
             theta[process] = generator.uniform(-np.pi, np.pi, WAVES)
             phases[process] = generator.integers(2**64, size=WAVES, dtype=np.uint64)
         cosine = np.cos((2 * np.pi * np.arange(1, WAVES + 1) + theta) / WAVES)
-        cosine = np.rint(cosine * 2.0**32) / 2.0**32  # as for the table
-        steps = np.rint(cosine * (doppler_hz * 1e-9 * 2.0**64)).astype(np.int64)
-        return cls(steps.view(np.uint64), phases)
+        cosine = np.rint(cosine * 2.0**32)  # as for the table
+        steps = np.rint(cosine * (doppler_hz * 1e-9 * 2.0**32)).astype(np.int64)
+        return cls(cosine.astype(np.int64), steps.view(np.uint64), phases)
 
-    def at(self, times_ns: Instants) -> NDArray[np.complex128]:
-        """r: [times, processes]."""
+    def at(self, times_ns: Instants, anchor: Anchor = ORIGIN) -> NDArray[np.complex128]:
+        """r: [times, processes].
+
+        Args:
+            anchor: a time, and how many cycles had passed until then.
+        """
+        phases = self.phases
+        if anchor is not ORIGIN:  # all is modulo one turn, so that a time before it is right too
+            times_ns = times_ns - np.uint64(anchor.time_ns)
+            phases = phases + self._turns(anchor.travel.cycles)
         r = np.empty((len(times_ns), len(self.phases)), dtype=np.complex128)
         batch = max(_BATCH // self.phases.size, 1)
         for first in range(0, len(times_ns), batch):
             last = first + batch
             phase = times_ns[first:last, None, None] * self.frequencies
-            phase += self.phases
+            phase += phases
             r[first:last] = _turned(phase).sum(axis=2)
         r *= 1 / math.sqrt(WAVES)
         return r
+
+    def _turns(self, cycles: int) -> NDArray[np.uint64]:
+        """Of each wave, after so many cycles in 2^-64: in 2^-64 turns, nearly."""
+        return self.cosines.view(np.uint64) * np.uint64((cycles >> 32) % 2**64)
 
 
 _LATEST: WeakKeyDictionary[Draws, tuple[tuple[int, float], GaussianProcess]] = WeakKeyDictionary()

@@ -6,7 +6,7 @@ the way of drawing, its 256-bit counter begins at the last three. The counter's 
 numpy counts up, so that it is left to the draws themselves:
 
 - `at` gives each token 2^64 blocks of 256 bits of its own;
-- `bits`, `uniform`, `normal` and `events` lay the tokens of a window out behind each other, each on
+- `uniform`, `normal` and `events` lay the tokens of a window out behind each other, each on
   as many blocks as its width takes, so that all tokens of a frame are drawn at once and each still
   has the draws of its position. The second word is the width: rows of two widths share no block.
 
@@ -16,7 +16,6 @@ No two counters under one key meet, so that no draw is used twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
@@ -24,6 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
+
+from channel_emulator.kernels import elements
+
+Keys = NDArray[np.uint64]
+"""Of two ways of drawing: [4]."""
 
 
 class Direction(StrEnum):
@@ -49,6 +53,10 @@ class Purpose(StrEnum):
     RELIABLE_JITTER = "jitter of messages without a position"
 
 
+_TOKENS, _ELEMENTS, _BITS, _UNIFORM = "1", "elements 1", "bits 1", "uniform 1"
+"""Ways of drawing; each has keys of its own. A number changes whenever the draws would."""
+
+
 class Draws:
     """The draws of one stream in one direction. Not for two threads at a time."""
 
@@ -56,8 +64,9 @@ class Draws:
         self._keys = {
             (purpose, way): _key(f"airsplit {way}|{seed}|{purpose}|{direction}|{stream}")
             for purpose in Purpose
-            for way in (_TOKENS, _ELEMENTS, *_IN_BLOCK)
+            for way in (_TOKENS, _ELEMENTS, _BITS, _UNIFORM)
         }
+        self._arrays: dict[tuple[Purpose, str], Keys] = {}
         self._bits = np.random.Philox(key=0)
         self._generator = np.random.Generator(self._bits)
         # Tuples, not arrays: numpy converts four integers faster than it copies an array.
@@ -81,22 +90,13 @@ class Draws:
         self._turn(purpose, _TOKENS, (0, position, window, attempt))
         return self._generator
 
-    def bits(
-        self, purpose: Purpose, window: int, position: int, shape: tuple[int, int], attempt: int = 0
-    ) -> NDArray[np.uint16]:
-        """16 random bits for each element of `shape` = [tokens, width], from `position` on.
-
-        `position` is in [0, 2^40), the width in [1, 2^24]; `window` and `attempt` as for `at`.
-        """
-        rows = self._rows(purpose, _BITS, window, position, shape, attempt)
-        return rows.astype(_WORD, copy=False).view(_HALF_WORD)[:, : shape[1]]
-
     def uniform(
         self, purpose: Purpose, window: int, position: int, shape: tuple[int, int], attempt: int = 0
     ) -> NDArray[np.float64]:
         """Uniform draws from [0, 1) of 53 bits, float64 [tokens, width], from `position` on."""
-        rows = self._rows(purpose, _UNIFORM, window, position, shape, attempt)
-        drawn: NDArray[np.float64] = (rows[:, : shape[1]] >> np.uint64(11)) * np.float64(2.0**-53)
+        drawn = np.empty(shape)
+        keys = self.keys(purpose, _UNIFORM)
+        elements.uniform(keys, window, position, attempt, drawn)
         return drawn
 
     def normal(
@@ -109,21 +109,8 @@ class Draws:
         at most and its tail by 0.2 % up to 5 σ; the least probable cells are drawn exactly.
         Integers, a table and one float32 addition: the same bits on every machine.
         """
-        tokens, width = shape
-        pairs = (width + 1) // 2
         drawn = np.empty(shape, dtype=np.float32)
-        for rows in cached_rows(tokens, 2 * pairs):
-            part, first = drawn[rows], position + rows.start
-            bits = self.bits(purpose, window, first, (len(part), 2 * pairs), attempt)
-            half = _QUANTILES.take(bits, mode="clip")
-            for edge in _where(bits + np.uint16(1) < 2):  # cells 0 and 65535
-                token, element = divmod(edge, 2 * pairs)
-                u = self._of_element(purpose, window, first + token, attempt, element).random()
-                tail = _HALF_ROOT * special.ndtri((1 - u) / _CELLS)
-                half[token, element] = tail if bits[token, element] == 0 else -tail
-            a, b = half[:, :pairs], half[:, pairs:]
-            np.add(a, b, out=part[:, :pairs])
-            np.subtract(a[:, : width - pairs], b[:, : width - pairs], out=part[:, pairs:])
+        elements.normal(QUANTILES, self.keys(purpose), window, position, attempt, drawn)
         return drawn
 
     def events(
@@ -144,39 +131,17 @@ class Draws:
             return np.ones(shape, dtype=np.bool_)
         drawn = np.empty(shape, dtype=np.bool_)
         rest = probability * _CELLS - threshold
-        for rows in cached_rows(*shape):
-            part, first = drawn[rows], position + rows.start
-            bits = self.bits(purpose, window, first, part.shape, attempt)
-            np.less(bits, threshold, out=part)
-            for tie in _where(bits == threshold) if rest > 0 else ():
-                token, element = divmod(tie, shape[1])
-                generator = self._of_element(purpose, window, first + token, attempt, element)
-                part[token, element] = generator.random() < rest
+        keys = self.keys(purpose)
+        elements.events(keys, window, position, attempt, threshold, rest, drawn)
         return drawn
 
-    def _rows(
-        self,
-        purpose: Purpose,
-        way: str,
-        window: int,
-        position: int,
-        shape: tuple[int, int],
-        attempt: int,
-    ) -> NDArray[np.uint64]:
-        """[tokens, words]: enough 64-bit words for each token, in whole blocks."""
-        tokens, width = shape
-        blocks = -(-width // _IN_BLOCK[way])
-        self._turn(purpose, way, (position * blocks, width, window, attempt))
-        words: NDArray[np.uint64] = self._bits.random_raw(tokens * blocks * 4)
-        return words.reshape(tokens, blocks * 4)
-
-    def _of_element(
-        self, purpose: Purpose, window: int, position: int, attempt: int, element: int
-    ) -> np.random.Generator:
-        """For the one element in thousands that 16 bits are too few for; 2^32 blocks each."""
-        counter = (element << 32, position, window, attempt)
-        self._turn(purpose, _ELEMENTS, counter)
-        return self._generator
+    def keys(self, purpose: Purpose, way: str = _BITS) -> Keys:
+        """For kernels: of that way of drawing, and of elements for which it is too coarse."""
+        found = self._arrays.get((purpose, way))
+        if found is None:
+            both = *self._keys[purpose, way], *self._keys[purpose, _ELEMENTS]
+            found = self._arrays[purpose, way] = np.array(both, dtype=np.uint64)
+        return found
 
     def _turn(self, purpose: Purpose, way: str, counter: tuple[int, ...]) -> None:
         self._position["key"] = self._keys[purpose, way]
@@ -184,31 +149,7 @@ class Draws:
         self._bits.state = self._state
 
 
-_TOKENS, _ELEMENTS, _BITS, _UNIFORM = "1", "elements 1", "bits 1", "uniform 1"
-"""Ways of drawing; each has keys of its own. A number changes whenever the draws would."""
-
-_IN_BLOCK = {_BITS: 16, _UNIFORM: 4}
-"""Elements in a block of the counter."""
-
-_CACHED_ELEMENTS = 1 << 15
-"""Worked on at a time: their buffers and the table fit a core's second-level cache."""
-
-_WORD, _HALF_WORD = np.dtype("<u8"), np.dtype("<u2")
 _CELLS = 1 << 16
-_HALF_ROOT = math.sqrt(0.5)
-
-
-def cached_rows(tokens: int, width: int) -> Iterator[slice]:
-    """All of so many tokens, as many at a time as a core's cache has room for; at least one."""
-    step = max(1, _CACHED_ELEMENTS // width)
-    if tokens <= step:
-        return iter((slice(0, tokens),))
-    return (slice(first, min(first + step, tokens)) for first in range(0, tokens, step))
-
-
-def _where(found: NDArray[np.bool_]) -> list[int]:
-    """Flat indices of what is True."""
-    return found.reshape(-1).nonzero()[0].tolist()
 
 
 def _quantiles() -> NDArray[np.float32]:
@@ -222,7 +163,7 @@ def _quantiles() -> NDArray[np.float32]:
     return np.concatenate([lower, -lower[::-1]]).astype(np.float32)
 
 
-_QUANTILES = _quantiles()
+QUANTILES = _quantiles()
 
 
 def _key(text: str) -> tuple[int, int]:

@@ -9,7 +9,14 @@ import numpy as np
 from airsplit.v1 import channel_pb2, edge_pb2
 from channel_emulator import codec
 
-_ALL_LOST = channel_pb2.ChannelTruth(sigma=math.nan, mean_gain=math.nan, loss=1.0, snr_db=0.0)
+_ALL_LOST = channel_pb2.ChannelTruth(
+    sigma=math.nan,
+    mean_gain=math.nan,
+    loss=1.0,
+    snr_db=0.0,
+    configured_sigma=math.nan,
+    configured_snr_db=math.nan,
+)
 _UNKNOWN = channel_pb2.ChannelEstimate(sigma=math.nan, m=math.nan, omega=math.nan, snr_db=math.nan)
 
 

@@ -24,6 +24,7 @@ from channel_emulator.doppler import GaussianProcess, Instants
 from channel_emulator.draws import Draws, Purpose
 from channel_emulator.knobs import Fading
 from channel_emulator.place import Place
+from channel_emulator.travel import ONE, Anchor
 
 Floats = NDArray[np.float32]
 
@@ -65,11 +66,11 @@ class FadingSource:
             case Fading.FRAME:
                 return np.repeat(self._rows(place, 1, attempt), tokens, axis=0)
             case Fading.BLOCK:
-                return self._blocks(self._sent_ns(place, attempt))
+                return self._blocks(self._sent_ns(place, attempt), place.anchor)
             case Fading.COPULA:
-                return self._copula(self._sent_ns(place, attempt))
+                return self._copula(self._sent_ns(place, attempt), place.anchor)
             case Fading.SUM_OF_SQUARES:
-                return self._sum_of_squares(self._sent_ns(place, attempt))
+                return self._sum_of_squares(self._sent_ns(place, attempt), place.anchor)
 
     def _sent_ns(self, place: Place, attempt: int) -> Instants:
         delay_ns = attempt * round(self._config.harq_rtt_ms * 1e6)
@@ -92,26 +93,33 @@ class FadingSource:
             )
         return h
 
-    def _blocks(self, times_ns: Instants) -> Floats:
-        """h is held while floor(t / T_c) stays the same."""
+    def _blocks(self, times_ns: Instants, anchor: Anchor) -> Floats:
+        """h is held while as many whole coherence times have passed: floor(t / T_c) at one speed.
+
+        What comes late, with a time before the anchor's, meets the block of the anchor.
+        """
+        whole, part = divmod(anchor.travel.blocks, ONE)
+        numbers = np.full(len(times_ns), whole, dtype=np.uint64)
         coherence_ns = self._config.coherence_ns
-        if coherence_ns is None:
-            return np.repeat(self._draw(Purpose.BLOCK_FADING, 0, 0, 0, 1)[None], len(times_ns), 0)
-        blocks, of_token = np.unique(times_ns // np.uint64(coherence_ns), return_inverse=True)
+        if coherence_ns is not None:
+            since_ns = np.maximum(times_ns, np.uint64(anchor.time_ns)) - np.uint64(anchor.time_ns)
+            since_ns += np.uint64(part * coherence_ns // ONE)
+            numbers += since_ns // np.uint64(coherence_ns)
+        blocks, of_token = np.unique(numbers, return_inverse=True)
         h = [self._draw(Purpose.BLOCK_FADING, 0, int(block), 0, 1) for block in blocks]
         return np.stack(h)[of_token]
 
-    def _copula(self, times_ns: Instants) -> Floats:
-        r = GaussianProcess.of(self._draws, 1, self._config.doppler_hz).at(times_ns)
+    def _copula(self, times_ns: Instants, anchor: Anchor) -> Floats:
+        r = GaussianProcess.of(self._draws, 1, self._config.doppler_hz).at(times_ns, anchor)
         power = np.square(r.real) + np.square(r.imag)
         h = nakagami_of_rayleigh(power, self._config.m, self._config.omega)
         return h.astype(np.float32)
 
-    def _sum_of_squares(self, times_ns: Instants) -> Floats:
+    def _sum_of_squares(self, times_ns: Instants, anchor: Anchor) -> Floats:
         """Real and imaginary parts are processes of their own, each of variance 1/2."""
         parts = round(2 * self._config.m)
         process = GaussianProcess.of(self._draws, (parts + 1) // 2, self._config.doppler_hz)
-        g = process.at(times_ns).view(np.float64)[:, :parts]
+        g = process.at(times_ns, anchor).view(np.float64)[:, :parts]
         power = np.square(g).sum(axis=1, keepdims=True)
         h: Floats = np.sqrt(power * (self._config.omega / self._config.m)).astype(np.float32)
         return h

@@ -46,11 +46,12 @@ def combine(
     gain = first * first
     done = enough(gain)
     transmissions = np.ones(len(first), dtype=np.int64)
+    if limit == 1:
+        return Combined(first, first, transmissions, np.logical_not(done, out=done))
     for attempt in range(1, limit):
         if done.all():
             break
         gain = np.where(done, gain, gain + np.square(fade(attempt)))
         transmissions += ~done.all(axis=1)
         done |= enough(gain)
-    h = first if limit == 1 else np.sqrt(gain)
-    return Combined(first, h, transmissions, ~done)
+    return Combined(first, np.sqrt(gain), transmissions, ~done)

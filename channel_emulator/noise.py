@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channel_emulator.config import ChannelConfig
-from channel_emulator.draws import Draws, Purpose, cached_rows
 from channel_emulator.fading import Floats
+from channel_emulator.kernels import sums
 from channel_emulator.knobs import PowerReference
-from channel_emulator.place import Place
 
 Powers = NDArray[np.float64]
 """One per token: [tokens]."""
@@ -33,15 +32,8 @@ _SAMPLE = 256
 
 def token_power(values: Floats) -> Powers:
     """Mean square of each token of `values` [tokens, hidden]; not finite where they are not."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        power: Powers = np.empty(len(values))
-        for rows in cached_rows(*values.shape):
-            np.add.reduce(np.square(values[rows]), axis=1, out=power[rows], dtype=np.float32)
-        # Squares that float32 cannot hold, or only roughly.
-        if not (np.minimum.reduce(power) > 1e-25 and np.maximum.reduce(power) < 3e38):
-            (extreme,) = np.nonzero(~((power > 1e-25) & (power < 3e38)))
-            power[extreme] = np.square(values[extreme], dtype=np.float64).sum(axis=1)
-    power /= values.shape[1]
+    power: Powers = np.empty(len(values))
+    sums.mean_square(np.ascontiguousarray(values), power)
     return power
 
 
@@ -61,7 +53,8 @@ def _inlier_power(values: Floats, power: Powers) -> Powers:
     step = values.shape[1] // _SAMPLE | 1  # odd: no multiple of a period in the elements
     sample = np.abs(values[:, ::step])
     middle = sample.shape[1] // 2
-    limit = _OUTLIER * np.partition(sample, middle, axis=1)[:, middle]
+    with np.errstate(over="ignore"):  # an infinite limit is none
+        limit = _OUTLIER * np.partition(sample, middle, axis=1)[:, middle]
     largest = np.maximum(values.max(axis=1), -values.min(axis=1))
     (tokens,) = np.nonzero((largest > limit) & (limit > 0))
     if not tokens.size:
@@ -73,15 +66,16 @@ def _inlier_power(values: Floats, power: Powers) -> Powers:
     return power
 
 
-def noise_std(config: ChannelConfig, power: Powers) -> Powers:
-    """σ of each token, absolute: the configured one, or sqrt(P_x 10^(-SNR/10)).
+def noise_std(config: ChannelConfig, power: Powers) -> Floats:
+    """σ of each token, absolute: the configured one, or sqrt(P_x 10^(-SNR/10)). [tokens, 1].
 
     Where P_x is 0, an SNR means no noise.
     """
-    if config.snr_db is not None:
-        std: Powers = np.sqrt(power * 10 ** (-config.snr_db / 10))
-        return np.minimum(std, _MAX_STD)
-    return np.full(len(power), config.sigma or 0.0)
+    if config.snr_db is None:
+        return np.full((len(power), 1), config.sigma or 0.0, dtype=np.float32)
+    std = np.empty((len(power), 1), dtype=np.float32)
+    sums.root(power, 10 ** (-config.snr_db / 10), _MAX_STD, std)
+    return std
 
 
 def mean_snr(config: ChannelConfig, power: Powers) -> Powers:
@@ -91,13 +85,6 @@ def mean_snr(config: ChannelConfig, power: Powers) -> Powers:
     if not config.sigma:
         return np.full(len(power), np.inf)
     # Not power / σ²: the square of a small σ is zero.
-    snr: Powers = (np.sqrt(power) / config.sigma) ** 2
+    with np.errstate(over="ignore"):  # an infinite SNR is one
+        snr: Powers = (np.sqrt(power) / config.sigma) ** 2
     return snr
-
-
-def standard_normal(draws: Draws, place: Place, first: int, shape: tuple[int, int]) -> Floats:
-    """Unit noise for `shape` = [tokens, hidden] of a frame, float32, from its token `first` on.
-
-    Each token has its own draws.
-    """
-    return draws.normal(Purpose.NOISE, place.window, place.position + first, shape)

@@ -27,10 +27,11 @@ from channel_emulator import estimators
 from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import Draws, Purpose
 from channel_emulator.fading import FadingSource, Floats, nakagami
+from channel_emulator.kernels import elements, sums
 from channel_emulator.knobs import Equalizer, Fading
 from channel_emulator.place import Place
 from channel_emulator.radio import Received
-from channel_emulator.truth import energy, ratio_db
+from channel_emulator.truth import ratio_db
 
 BLOCKS = 16
 """Blocks of pilots in a frame."""
@@ -53,6 +54,8 @@ channel they are right again within as many. A frame has BLOCKS (PILOTS - 1) = 1
 freedom or more, so eight give σ to 2.4 % (1/√(2 · 896)). SNR also needs the received power, which
 values that vary and fade give less well: single tokens of 192 normal values that fade alone to
 0.3 dB."""
+
+_WINDOWS = FRAMES, FADES, NOISE_FRAMES
 
 _TINY = 1e-38
 """A gain of exactly zero has no logarithm: the least normal float32 stands for it."""
@@ -93,9 +96,9 @@ def sound(config: ChannelConfig, draws: Draws, place: Place, first: Floats | Non
         if first is None:
             first = FadingSource(config, draws).amplitudes(place, hidden=1)
         h = first[:1]
+    noise = draws.normal(Purpose.PILOT_NOISE, window, position, (1, BLOCKS * PILOTS))
     shape = (BLOCKS, PILOTS) if fade is None else (1, BLOCKS * PILOTS)
-    pilots = draws.at(Purpose.PILOT_NOISE, window, position).standard_normal(shape)
-    pilots *= _pilot_std(config)
+    pilots = np.multiply(noise.reshape(shape), _pilot_std(config), dtype=np.float64)
     pilots += h
     return Pilots(pilots, fade)
 
@@ -141,9 +144,9 @@ class Estimator:
     """Estimates of one session's channel, from sums over each of its last frames."""
 
     def __init__(self) -> None:
-        # A column is a frame: see `observe`. The newest end at `_end`; the first half is where they
+        # A row is a frame: see `observe`. The newest ends at `_end`; the first half is where they
         # move when the second is full.
-        self._sums = np.zeros((10, 2 * MOST_FRAMES))
+        self._sums = np.zeros((2 * MOST_FRAMES, 10))
         self._end = 0
         self._count = 0
         self._fade: int | None = None
@@ -168,52 +171,35 @@ class Estimator:
             received: what is used of it is what the receiver has: values, mask, which tokens it
                 gave up, and the power that they were sent with.
         """
-        blocks, each = pilots.received.shape
-        mean = np.add.reduce(pilots.received, axis=1)
-        mean /= each
-        gain = mean * mean
-        total = float(np.add.reduce(gain))
-        # Σ(y - ĥ)² of all blocks; rounding must not make it negative.
-        spread = max(float(np.vdot(pilots.received, pilots.received)) - each * total, 0.0)
-        within = spread / (blocks * (each - 1))
-        arrived = _arrived(received)
-        noise, told = _noise(config, within, gain, token_pilots, received, arrived)
-        if self._end == self._sums.shape[1]:
+        if self._end == len(self._sums):
             self._end = MOST_FRAMES
-            self._sums[:, :MOST_FRAMES] = self._sums[:, MOST_FRAMES:]
-        self._sums[:, self._end] = (
-            total / blocks,
-            float(gain.dot(gain)) / blocks,
-            float(np.add.reduce(np.log(gain + _TINY))) / blocks,
-            within / each,
-            blocks if pilots.fade is None else pilots.fade != self._fade,
+            self._sums[:MOST_FRAMES] = self._sums[MOST_FRAMES:]
+        frame = self._sums[self._end]
+        within = sums.of_pilots(pilots.received, _TINY, frame)
+        arrived = _arrived(received)
+        noise, telling = _noise(config, within, pilots, token_pilots, received, arrived)
+        frame[4:] = (
+            len(pilots.received) if pilots.fade is None else pilots.fade != self._fade,
             noise,
-            told,
-            energy(received.values),
+            telling,
+            elements.energy(received.values),
             arrived if isinstance(arrived, int) else int(np.add.reduce(arrived)),
             received.values.size,
         )
-        self._fade = pilots.fade
         self._end += 1
         self._count = min(self._count + 1, MOST_FRAMES)
-        return self._estimate(held=pilots.fade is not None)
-
-    def _estimate(self, held: bool) -> channel_pb2.ChannelEstimate:
-        known = self._sums[:, self._end - self._count : self._end]
-        newest = known[:, -FRAMES:]
-        omega, m = _fading(known[:5] if held else newest[:5], held)
-        arrived, sent = np.add.reduce(newest[8:], axis=1).tolist()
-        telling = newest[5:9, -NOISE_FRAMES:]
-        if 0 in telling[1].tolist():
-            telling = newest[5:9, newest[6] > 0][:, -NOISE_FRAMES:]
-        variance, told, power, received = np.add.reduce(telling, axis=1).tolist()
+        held = pilots.fade is not None
+        window = sums.of_window(self._sums, self._end, self._count, held, *_WINDOWS)
+        self._fade = pilots.fade
+        *of_h, variance, told, power, count, all_arrived, sent = window
+        omega, m = estimators.nakagami(*of_h)
         noise = variance / told if told else math.nan
-        power = power / received - noise if received else math.nan
+        power = power / count - noise if count else math.nan
         return channel_pb2.ChannelEstimate(
             sigma=math.sqrt(noise),
             m=m,
             omega=omega,
-            loss=1 - arrived / sent,
+            loss=1 - all_arrived / sent,
             snr_db=ratio_db(power, noise) if power > 0 else math.nan,
         )
 
@@ -232,7 +218,7 @@ def _arrived(received: Received) -> int | NDArray[np.int64]:
 def _noise(
     config: ChannelConfig,
     within: float,
-    gain: NDArray[np.float64],
+    pilots: Pilots,
     token_pilots: NDArray[np.float64] | None,
     received: Received,
     arrived: int | NDArray[np.int64],
@@ -243,7 +229,6 @@ def _noise(
 
     Args:
         within: variance of the noise of a pilot.
-        gain: ĥ² of the frame's pilots.
     """
     tokens = len(received.values)
     if tokens == 1 and config.equalizer is not Equalizer.ZERO_FORCING:
@@ -262,6 +247,7 @@ def _noise(
         total = weights @ received.power if config.snr_db is not None else weights.sum()
         return within * float(total), count
     else:
+        gain = np.square(pilots.received.mean(axis=1))
         strong = gain[gain >= config.threshold**2]
         if not strong.size:
             return 0.0, 0.0
@@ -269,14 +255,3 @@ def _noise(
     count = float(weights.sum())
     total = weights @ received.power if config.snr_db is not None else count
     return within * scale * float(total), count
-
-
-def _fading(sums: NDArray[np.float64], held: bool) -> tuple[float, float]:
-    """Ω̂ and m̂ of the sums of frames: <ĥ²>, <ĥ⁴>, <ln ĥ²>, s, and how many fades they met."""
-    if held:
-        back = sums[4, ::-1].cumsum()
-        sums = sums[:, -max(int(back.searchsorted(FADES)) + 1, FRAMES) :]
-    frames = sums.shape[1]
-    *totals, fades = np.add.reduce(sums, axis=1).tolist()
-    mean, mean_square, mean_log, noise = (total / frames for total in totals)
-    return estimators.nakagami(mean, mean_square, mean_log, noise, fades)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import Direction
+from channel_emulator.travel import ORIGIN, Anchor
 
 Times = NDArray[np.int64]
 """Radio time of each token in nanoseconds, [tokens]."""
@@ -37,6 +38,8 @@ class Place:
     """Radio time of each token."""
 
     direction: Direction = Direction.UPLINK
+    anchor: Anchor = ORIGIN
+    """Radio time from which the configuration's speed holds, and how far h had come by then."""
 
     @classmethod
     def replay(

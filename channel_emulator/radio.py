@@ -17,14 +17,17 @@ from airsplit.errors import TensorError
 from airsplit.v1 import channel_pb2
 from channel_emulator import harq, loss, noise
 from channel_emulator.config import ChannelConfig
-from channel_emulator.draws import Direction, Draws, cached_rows
+from channel_emulator.draws import QUANTILES, Direction, Draws, Purpose
 from channel_emulator.fading import FadingSource, Floats
+from channel_emulator.kernels import elements
 from channel_emulator.knobs import Equalizer, Fading
 from channel_emulator.place import Place
 from channel_emulator.rate import rate_bps
-from channel_emulator.truth import TRANSPARENT, energy, measure
+from channel_emulator.truth import TRANSPARENT, configured, measure
 
 _MAX_STREAMS = 256
+_NO_FLOATS = np.empty((0, 0), dtype=np.float32)
+_NO_BOOLS = np.empty((0, 0), dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Radio:
     def __init__(self, config: ChannelConfig) -> None:
         self.config = config
         self._is_transparent = config.is_transparent
+        self._keeps_h = config.fading is not Fading.NONE and config.equalizer is Equalizer.NONE
         self._least_gain = config.threshold**2
         self._draws: dict[tuple[int, Direction], Draws] = {}
 
@@ -90,7 +94,7 @@ class Radio:
                 does nothing to it.
             place: of these tokens.
             item_bytes: of an element on the air, which packets are made of.
-            out: where the values go that are received; may be `values`.
+            out: where the values go that are received, in C order; may be `values`.
 
         Raises:
             TensorError: `values` holds a NaN or an infinity.
@@ -98,26 +102,36 @@ class Radio:
         config = self.config
         if self._is_transparent:
             return _untouched(values)
+        values = np.ascontiguousarray(values)
         draws = self.draws(place.stream, place.direction)
-        with np.errstate(over="ignore"):  # an infinite SNR is one, and the codec saturates
-            own_power = noise.token_power(values)
-            signal = float(np.add.reduce(own_power)) * values.shape[1]
-            if not math.isfinite(signal):
-                count = values.size - int(np.isfinite(values).sum())
-                raise TensorError(f"payload: {count} of {values.size} values are not finite")
-            power = noise.reference_power(config, values, own_power)
-            source = FadingSource(config, draws)
-            faded = harq.combine(
-                lambda attempt: source.amplitudes(place, values.shape[1], attempt),
-                lambda gain: self._is_enough(gain, power),
-                config.harq_transmissions,
-            )
-            erased = self._erased(draws, place, values.shape, item_bytes, faded.failed)
-            received = np.empty_like(values) if out is None else out
-            std = self._std(power, faded)
-            energies = self._receive(draws, place, values, faded.h, std, erased, received)
-            truth = measure(signal, *energies, values.size, faded.first, erased)
-            rate_bps = self._rate_bps(faded.first, power)
+        own_power = noise.token_power(values)
+        signal = sum(own_power.tolist()) * values.shape[1]
+        if not math.isfinite(signal):
+            count = values.size - int(np.isfinite(values).sum())
+            raise TensorError(f"payload: {count} of {values.size} values are not finite")
+        power = noise.reference_power(config, values, own_power)
+        source = FadingSource(config, draws)
+        faded = harq.combine(
+            lambda attempt: source.amplitudes(place, values.shape[1], attempt),
+            lambda gain: self._is_enough(gain, power),
+            config.harq_transmissions,
+        )
+        erased = self._erased(draws, place, values.shape, item_bytes, faded.failed)
+        std = self._std(power, faded)
+        received = np.empty_like(values) if out is None else out
+        error_energy, noise_energy = elements.receive(
+            values,
+            faded.h if self._keeps_h else _NO_FLOATS,
+            _NO_FLOATS if std is None else std,
+            _NO_BOOLS if erased is None else erased,
+            QUANTILES,
+            draws.keys(Purpose.NOISE),
+            place.window,
+            place.position,
+            received,
+        )
+        truth = measure(signal, error_energy, noise_energy, values.size, faded.first, erased)
+        truth.configured_sigma, truth.configured_snr_db = configured(config, power)
         if erased is not None and erased.shape != values.shape:
             erased = np.broadcast_to(erased, values.shape)
         return Received(
@@ -125,7 +139,7 @@ class Radio:
             erased=erased,
             truth=truth,
             transmissions=faded.transmissions,
-            rate_bps=rate_bps,
+            rate_bps=self._rate_bps(faded.first, power),
             power=power,
             first=faded.first,
             h=faded.h,
@@ -136,8 +150,9 @@ class Radio:
         """Whether Σh² is received: neither below the threshold nor below the outage SNR."""
         enough: NDArray[np.bool_] = gain >= self._least_gain
         if self.config.outage_snr_db is not None:
-            snr = noise.mean_snr(self.config, power)
-            enough &= gain * snr[:, None] >= 10 ** (self.config.outage_snr_db / 10)
+            snr = noise.mean_snr(self.config, power)[:, None]
+            with np.errstate(over="ignore"):  # an infinite SNR is one
+                enough &= gain * snr >= 10 ** (self.config.outage_snr_db / 10)
         return enough
 
     def _erased(
@@ -152,7 +167,7 @@ class Radio:
         erased = failed
         if self.config.loss:
             erased = failed | loss.lost_elements(self.config, draws, place, shape, item_bytes)
-        return erased if np.logical_or.reduce(erased, axis=None) else None
+        return erased if np.count_nonzero(erased) else None
 
     def _std(self, power: noise.Powers, faded: harq.Combined) -> Floats | None:
         """Of the noise on the values that the receiver ends up with: σ, after zero forcing σ / h.
@@ -161,60 +176,20 @@ class Radio:
         """
         if not self.config.has_noise:
             return None
-        std: Floats = noise.noise_std(self.config, power).astype(np.float32)[:, None]
+        std = noise.noise_std(self.config, power)
         if self.config.equalizer is Equalizer.ZERO_FORCING:
             h = np.where(faded.failed, np.float32(1), faded.h)
-            std = np.divide(std, h, dtype=np.float32)
+            with np.errstate(over="ignore"):  # the codec saturates
+                std = np.divide(std, h, dtype=np.float32)
         return std
-
-    def _receive(
-        self,
-        draws: Draws,
-        place: Place,
-        values: Floats,
-        h: Floats,
-        std: Floats | None,
-        erased: NDArray[np.bool_] | None,
-        out: Floats,
-    ) -> tuple[float, float]:
-        """h x + n, or after zero forcing x + n / h; zero where erased. To `out`, maybe `values`.
-
-        Returns:
-            Energies of the error, and of the noise on what arrived.
-        """
-        fades = self.config.equalizer is Equalizer.NONE and self.config.fading is not Fading.NONE
-        error_energy = noise_energy = 0.0
-        for rows in cached_rows(*values.shape):
-            sent = values[rows]
-            received = sent * h[rows] if fades else sent.copy()
-            # All bits of an int32 or none: an overflow times 0 would be a NaN.
-            kept: NDArray[np.int32] | None = None
-            if erased is not None:
-                kept = np.subtract(erased[rows].view(np.int8), 1, dtype=np.int32)
-            if std is not None:
-                added = noise.standard_normal(draws, place, rows.start, sent.shape)
-                added *= std[rows]
-                _keep(added, kept)
-                noise_energy += energy(added)
-                received += added
-            _keep(received, kept)
-            error_energy += energy(received - sent)
-            out[rows] = received
-        return error_energy, noise_energy
 
     def _rate_bps(self, h: Floats, power: noise.Powers) -> NDArray[np.float64] | None:
         """Of the first copy's fade; further copies are as long as that one."""
         if self.config.bandwidth_mhz is None:
             return None
         snr = noise.mean_snr(self.config, power)
-        return rate_bps(self.config, np.square(h[:, 0], dtype=np.float64) * snr)
-
-
-def _keep(values: Floats, kept: NDArray[np.int32] | None) -> None:
-    """Zeros where `kept` is; None: nowhere."""
-    if kept is not None:
-        bits = values.view(np.int32)
-        bits &= kept
+        with np.errstate(over="ignore"):
+            return rate_bps(self.config, np.square(h[:, 0], dtype=np.float64) * snr)
 
 
 def _untouched(values: Floats) -> Received:

@@ -115,6 +115,21 @@ REPLACES: Mapping[str, tuple[str, float | None]] = {
 }
 """Setting the one knob puts the other to this."""
 
+
+def meaningless(name: str, value: object, preset: str) -> InputError:
+    """A knob that a preset does not have."""
+    allowed = ", ".join(MEANINGFUL[preset])
+    return InputError(f"{name}: {value} has no effect in preset {preset!r}; allowed: {allowed}")
+
+
+def require_effect(config: ChannelConfig, name: str) -> None:
+    """Raises: InputError: a knob that changes nothing beside the others."""
+    for names, holds, needs in NEEDS:
+        if name in names and not holds(config):
+            value = getattr(config, name)
+            raise InputError(f"{name}: {value} has no effect here; allowed: with {needs}")
+
+
 _MOST_SQUARES = 100
 """Each is a process of its own, for each stream."""
 

@@ -123,6 +123,7 @@ class Session:
             offset=offset,
             sequence=header.sequence,
             times_ns=self._time.radio_times_ns(moment.snapshot, arrival_ns, offset, tokens),
+            anchor=moment.anchor,
         )
         room_ns, dropped = arrival_ns, False
         config, link = moment.snapshot.config, self._links[Direction.UPLINK]
@@ -270,8 +271,9 @@ class Session:
         load = airtime.frame_load(config, len(payload), received)
         frame.payload = codec.encode(received.values, dtype)
         header.erasure_mask = codec.encode_mask(received.erased)
-        harq_ns = delay.harq_ns(config, received) if config.harq_transmissions > 1 else 0
-        report.transmissions = int(np.maximum.reduce(received.transmissions))
+        several = config.harq_transmissions > 1
+        harq_ns = delay.harq_ns(config, received) if several else 0
+        report.transmissions = int(np.maximum.reduce(received.transmissions)) if several else 1
         report.truth.CopyFrom(received.truth)
         estimate = self._estimator.observe(config, pilots, token_pilots, received)
         report.estimate.CopyFrom(estimate)

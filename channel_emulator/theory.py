@@ -70,6 +70,11 @@ def autocorrelation(tau_s: Real, doppler_hz: float) -> Reals:
     return np.asarray(special.j0(2 * np.pi * doppler_hz * np.asarray(tau_s)))
 
 
+def doppler_shift_hz(speed_mps: float, carrier_hz: float) -> float:
+    """Largest Doppler shift f_D = v f_c / c."""
+    return speed_mps * carrier_hz / 299_792_458.0
+
+
 def doppler_spectrum(frequency_hz: Real, doppler_hz: float) -> Reals:
     """1 / (π f_D sqrt(1 - (f/f_D)²)) within ±f_D, else 0: transform of J0 (Clarke 1968)."""
     inside = 1 - np.square(np.asarray(frequency_hz, dtype=np.float64) / doppler_hz)

@@ -17,6 +17,7 @@ from channel_emulator.draws import Direction
 from channel_emulator.knobs import RadioClock
 from channel_emulator.rate_trace import RateTrace
 from channel_emulator.rules import REPLACES
+from channel_emulator.travel import ORIGIN, Anchor, Travel
 
 if TYPE_CHECKING:
     from channel_emulator.scenario import Scenario
@@ -36,10 +37,23 @@ class Snapshot:
 
     config: ChannelConfig
     version: int
+    anchor: Anchor = ORIGIN
+    """Channel time from which its speed holds, and how far h has come by then since time 0."""
+
     is_transparent: bool = field(init=False)
+    per_ns: Travel = field(init=False)
+    """How far h comes in a nanosecond."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_transparent", self.config.is_transparent)
+        object.__setattr__(self, "per_ns", Travel.per_ns(self.config))
+
+    def followed_by(self, config: ChannelConfig, version: int, time_ns: int) -> Snapshot:
+        """What is in force from a channel time on: h goes on from where this one leaves it."""
+        snapshot = Snapshot(config, version, self.anchor)
+        if snapshot.per_ns == self.per_ns:
+            return snapshot
+        return replace(snapshot, anchor=Anchor(time_ns, self.anchor.at(time_ns, self.per_ns)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,8 @@ class Timeline:
     """The first one holds from the beginning, whatever it says."""
 
     snapshots: tuple[Snapshot, ...]
+    """Each is `followed_by` the next."""
+
     epoch: int = 0
     """A new epoch begins channel time anew."""
 
@@ -109,7 +125,9 @@ class Timeline:
                 raise InputError(f"{where}: {error}") from None
             times_ns.append(time_ns)
             configs.append(config)
-        snapshots = (Snapshot(config, first_version + i) for i, config in enumerate(configs))
+        snapshots = [Snapshot(configs[0], first_version)]
+        for time_ns, config in zip(times_ns[1:], configs[1:], strict=True):
+            snapshots.append(snapshots[-1].followed_by(config, snapshots[-1].version + 1, time_ns))
         return cls(tuple(times_ns), tuple(snapshots))
 
     @property
@@ -145,19 +163,20 @@ class Timeline:
             InputError: the time is out of range, there are too many versions, or a knob cannot
                 change at a stated time.
         """
-        snapshot = Snapshot(config, self.last_version + 1)
+        version = self.last_version + 1
         if time_ns is None:
-            return Timeline((0,), (snapshot,), self.epoch, self.started_ns)
+            return Timeline((0,), (Snapshot(config, version),), self.epoch, self.started_ns)
         if not 0 <= time_ns <= MAX_TIME_NS:
             raise InputError.of("effective_time_ns", time_ns, f"[0, {MAX_TIME_NS}]")
         kept = self._index(time_ns - 1) + 1
         if kept >= MAX_CHANGES:
             raise InputError.of("changes", kept + 1, f"at most {MAX_CHANGES} at stated times")
-        _require_timeless(self.snapshots[kept - 1].config, config)
+        before = self.snapshots[kept - 1]
+        _require_timeless(before.config, config)
         return replace(
             self,
             times_ns=(*self.times_ns[:kept], time_ns),
-            snapshots=(*self.snapshots[:kept], snapshot),
+            snapshots=(*self.snapshots[:kept], before.followed_by(config, version, time_ns)),
             duration_ns=min(self.duration_ns, time_ns),
             traced_until_ns=min(self.traced_until_ns, time_ns),
         )

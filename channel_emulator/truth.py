@@ -8,9 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airsplit.v1 import channel_pb2
+from channel_emulator.config import ChannelConfig
 from channel_emulator.fading import Floats
+from channel_emulator.kernels import elements
 
-TRANSPARENT = channel_pb2.ChannelTruth(sigma=0.0, mean_gain=1.0, loss=0.0, snr_db=math.inf)
+TRANSPARENT = channel_pb2.ChannelTruth(
+    sigma=0.0,
+    mean_gain=1.0,
+    loss=0.0,
+    snr_db=math.inf,
+    configured_sigma=0.0,
+    configured_snr_db=math.inf,
+)
 """Of a channel that does nothing to values."""
 
 
@@ -35,15 +44,25 @@ def measure(
     loss = 0.0 if erased is None else np.count_nonzero(erased) / erased.size
     return channel_pb2.ChannelTruth(
         sigma=math.sqrt(noise / (size * (1 - loss))) if loss < 1 else math.nan,
-        mean_gain=float(np.add.reduce(h, axis=None, dtype=np.float64)) / h.size,
+        mean_gain=elements.mean(h),
         loss=loss,
         snr_db=ratio_db(signal, error),
     )
 
 
-def energy(values: Floats) -> float:
-    """Sum of squares, to float32's precision."""
-    return float(np.vdot(values, values))
+def configured(config: ChannelConfig, power: NDArray[np.float64]) -> tuple[float, float]:
+    """σ of n in y = h·x + n, root mean square over the tokens, and SNR in dB at h = 1.
+
+    One of them is set; the other follows from the mean of the tokens' `power`, [tokens], that an
+    SNR is relative to.
+    """
+    if not config.has_noise:
+        return 0.0, math.inf
+    amplitude = math.sqrt(float(np.add.reduce(power)) / len(power))
+    if config.snr_db is not None:
+        return amplitude * 10 ** (-config.snr_db / 20), config.snr_db
+    sigma = config.sigma or 0.0
+    return sigma, 2 * ratio_db(amplitude, sigma)  # not of squares: a small σ's is zero
 
 
 def ratio_db(signal: float, error: float) -> float:

@@ -57,9 +57,9 @@ def _session(link: channel_pb2.SessionChannel) -> str:
 
 
 def _quality(report: channel_pb2.ChannelReport) -> str:
-    """The truth, with the receiver's estimate of it in brackets."""
+    """The truth, with the receiver's estimate of it in brackets; and what it came of, at h = 1."""
     truth, estimate = report.truth, report.estimate
-    return ", ".join(
+    found = ", ".join(
         f"{name} {_number(known)} ({_number(estimated)}){unit}"
         for name, known, estimated, unit in (
             ("sigma", truth.sigma, estimate.sigma, ""),
@@ -67,6 +67,8 @@ def _quality(report: channel_pb2.ChannelReport) -> str:
             ("snr", truth.snr_db, estimate.snr_db, " dB"),
         )
     )
+    sigma, snr = _number(truth.configured_sigma), _number(truth.configured_snr_db)
+    return f"{found}, configured sigma {sigma}, snr {snr} dB"
 
 
 def _number(value: float) -> str:

@@ -23,7 +23,7 @@ from channel_emulator.knobs import Fading
 from channel_emulator.place import Place
 from channel_emulator.radio import Radio
 from channel_emulator.rate_trace import RateTrace
-from channel_emulator.timeline import Timeline
+from channel_emulator.timeline import Snapshot, Timeline
 
 Reals = NDArray[np.float64]
 
@@ -82,8 +82,9 @@ def course(timeline: Timeline, duration_s: float, stream: int = 1) -> Course:
     values /= np.sqrt(noise.token_power(values)).astype(np.float32)[:, None]
     h, snr, loss, rate = np.empty((4, tokens))
     versions = np.empty(tokens, dtype=np.int64)
-    for first, last, config, version in _stretches(timeline, times_ns):
-        place = Place(stream, 0, first, first, first, times_ns[first:last])
+    for first, last, snapshot in _stretches(timeline, times_ns):
+        config = snapshot.config
+        place = _place(snapshot, first, times_ns[first:last], stream)
         radio = Radio(config)
         received = radio.transmit(values[first:last], place)
         part = slice(first, last)
@@ -94,7 +95,7 @@ def course(timeline: Timeline, duration_s: float, stream: int = 1) -> Course:
             snr[part] = 10 * np.log10(np.square(h[part]) * mean_snr)
         loss[part] = 0 if received.erased is None else received.erased.mean(axis=1)
         rate[part] = config.rate_mbps if received.rate_bps is None else received.rate_bps / 1e6
-        versions[part] = version
+        versions[part] = snapshot.version
     traced = [timeline.rate_trace(Direction.UPLINK, int(at)) is not None for at in times_ns]
     if timeline.uplink is not None and any(traced):
         rate = np.where(traced, _trace_rate_mbps(timeline.uplink, times_ns, interval_ns), rate)
@@ -108,28 +109,33 @@ def fine_amplitude(timeline: Timeline, duration_s: float, points: int = 2000) ->
     times_ns = np.linspace(0, duration_s * 1e9, points, endpoint=False).astype(np.int64)
     h, snr = np.empty((2, points))
     versions = np.empty(points, dtype=np.int64)
-    for first, last, config, version in _stretches(timeline, times_ns):
-        part = slice(first, last)
+    for first, last, snapshot in _stretches(timeline, times_ns):
+        config, part = snapshot.config, slice(first, last)
         source = FadingSource(config, Draws(config.seed, 1, Direction.UPLINK))
-        h[part] = source.amplitudes(Place(1, 0, first, first, first, times_ns[part]), 1)[:, 0]
+        h[part] = source.amplitudes(_place(snapshot, first, times_ns[part]), 1)[:, 0]
         with np.errstate(divide="ignore"):
             mean_snr = noise.mean_snr(config, np.ones(last - first))
             snr[part] = 10 * np.log10(np.square(h[part]) * mean_snr)
-        versions[part] = version
+        versions[part] = snapshot.version
     nothing = np.zeros(points)
     return Course(times_ns / 1e9, h, snr, nothing, nothing, versions)
 
 
 def _stretches(
     timeline: Timeline, times_ns: NDArray[np.int64]
-) -> Iterator[tuple[int, int, ChannelConfig, int]]:
-    """Runs of times under one version: first, last, its configuration and number."""
+) -> Iterator[tuple[int, int, Snapshot]]:
+    """Runs of times under one version: first and last."""
     snapshots = [timeline.at(int(time_ns)) for time_ns in times_ns]
     first = 0
     for last in range(1, len(snapshots) + 1):
         if last == len(snapshots) or snapshots[last].version != snapshots[first].version:
-            yield first, last, snapshots[first].config, snapshots[first].version
+            yield first, last, snapshots[first]
             first = last
+
+
+def _place(snapshot: Snapshot, first: int, times_ns: NDArray[np.int64], stream: int = 1) -> Place:
+    """Of tokens from channel time 0 on, which is radio time 0."""
+    return Place(stream, 0, first, first, first, times_ns, anchor=snapshot.anchor)
 
 
 def _trace_rate_mbps(trace: RateTrace, times_ns: NDArray[np.int64], interval_ns: int) -> Reals:

@@ -1,8 +1,9 @@
 """What replay guarantees, per impairment, and how it is observed.
 
-The table of docs/channel.md is rendered from ROWS by `tests.channel_docs`. Each yes is held by
-`tests/property/test_channel_replay.py` (chunkings, order, sessions) and by golden hashes (runs);
-each no is shown there to be one. After a change of the draws that is meant, write the hashes anew:
+The table of docs/channel.md is rendered from ROWS by `tests.channel_docs`. Each cell has a golden
+hash of what is really cut, ordered or accompanied otherwise: with a yes that of the first column,
+with a no another one. `tests/property/test_channel_replay.py` holds them for any cuts and orders.
+After a change of the draws that is meant, write the hashes anew:
 
     python -m tests.channel_replay
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -36,9 +38,14 @@ TOKENS, HIDDEN, ITEM_BYTES = 48, 96, 2
 WHOLE = [(0, TOKENS)]
 CUT = [(0, 1), (1, 8), (8, 19), (19, 20), (20, 40), (40, TOKENS)]
 
+OTHERWISE_CUT = [(0, 5), (5, 6), (6, 7), (7, 30), (30, 31), (31, 47), (47, TOKENS)]
+REORDERED = [CUT[i] for i in (2, 5, 0, 4, 1, 3)]
+
+RUNS = "runs"
 CUTS = "chunkings"
 ORDER = "frame order"
 SESSIONS = "concurrent sessions"
+CELLS = RUNS, CUTS, ORDER, SESSIONS
 
 Frame = tuple[int, int]
 """First token of a frame, and the one after its last."""
@@ -109,7 +116,7 @@ def by_session(*fields: str, trace: RateTrace | None = None) -> Callable[..., Bi
         values, numbers = values_of(stream), {frame: i for i, frame in enumerate(sorted(frames))}
         bits = {}
         for first, last in frames:
-            frame = _message(values[first:last], first, numbers[first, last])
+            frame = message(values[first:last], first, numbers[first, last])
             session.carry_frame(frame, timeline, first * pace_ns)
             found: list[float] = []
             for field in fields:
@@ -122,6 +129,27 @@ def by_session(*fields: str, trace: RateTrace | None = None) -> Callable[..., Bi
         return np.concatenate([bits[first] for first in sorted(bits)])
 
     return observe
+
+
+def by_change(spec: str, stream: int, frames: Sequence[Frame], pace_ns: int = 1_000_000) -> Bits:
+    """Received payload and mask of a session that speeds up, and then meets another fading."""
+    changes: list[tuple[int, dict[str, object]]] = [
+        (200_000_000, {"speed_mps": 14.0}),  # at token 20
+        (400_000_000, {"m": 3.0, "speed_mps": 0.2}),
+    ]
+    timeline = Timeline.compiled(changes, parse_channel(spec))
+    opened = edge_pb2.OpenSession(session_id="s", ue_id="ue", stream=stream)
+    session = Session(opened, VirtualClock())
+    values, numbers = values_of(stream), {frame: i for i, frame in enumerate(sorted(frames))}
+    bits = {}
+    for first, last in frames:
+        frame = message(values[first:last], first, numbers[first, last])
+        session.carry_frame(frame, timeline, first * pace_ns)
+        shape = last - first, HIDDEN
+        erased = codec.decode_mask(frame.header.erasure_mask, shape)
+        payload = np.frombuffer(frame.payload, dtype=np.uint8).reshape(len(erased), -1)
+        bits[first] = np.concatenate([payload, np.packbits(erased, axis=1)], axis=1)
+    return np.concatenate([bits[first] for first in sorted(bits)])
 
 
 def by_jitter(spec: str, stream: int, frames: Sequence[Frame]) -> Bits:
@@ -138,7 +166,7 @@ def by_jitter(spec: str, stream: int, frames: Sequence[Frame]) -> Bits:
     return np.array(each, dtype="<i8")[:, None].view(np.uint8)
 
 
-def _message(values: NDArray[np.float32], position: int, number: int) -> edge_pb2.ActivationFrame:
+def message(values: NDArray[np.float32], position: int, number: int) -> edge_pb2.ActivationFrame:
     header = edge_pb2.FrameHeader(
         session_id="s",
         sequence=number,
@@ -202,6 +230,13 @@ ROWS = (
         "nakagami,fading=block,coherence_ms=15,h_th=0.3,equalizer=zero_forcing",
         by_radio,
     ),
+    Row(
+        "changes at stated times",
+        "nakagami,sigma=0.1,h_th=0.3,fading=copula,m=2",
+        by_change,
+        (CUTS, ORDER),
+        "a frame is served by one version, and none by an older one than the frame before",
+    ),
     Row("HARQ and rate", "physical,snr_db=6,outage_snr_db=5", by_radio),
     Row(
         "HARQ, `fading=frame`",
@@ -252,14 +287,21 @@ def fingerprint(bits: Bits) -> str:
     return blake2b(bits.tobytes(), digest_size=16).hexdigest()
 
 
-def golden() -> dict[str, str]:
-    """Of each row, streams 1 and 2^63, in the frames of CUT."""
-    return {
-        row.name: fingerprint(
-            np.concatenate([row.observe(row.spec + ",seed=7", s, CUT) for s in (1, 2**63)])
-        )
-        for row in ROWS
-    }
+def observed(row: Row, cell: str) -> Bits:
+    """What arrives of streams 1 and 2^63: in the frames of CUT, or as the cell says."""
+    spec = row.spec + ",seed=7"
+    frames = {CUTS: OTHERWISE_CUT, ORDER: REORDERED}.get(cell, CUT)
+    streams = [1, 2**63]
+    if cell != SESSIONS:
+        return np.concatenate([row.observe(spec, stream, frames) for stream in streams])
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda stream: row.observe(spec, stream, frames), [*streams, 2, 3])
+        return np.concatenate(list(found)[: len(streams)])
+
+
+def golden() -> dict[str, dict[str, str]]:
+    """Of each row and cell."""
+    return {row.name: {cell: fingerprint(observed(row, cell)) for cell in CELLS} for row in ROWS}
 
 
 if __name__ == "__main__":

@@ -192,16 +192,20 @@ class ChannelEstimate(_message.Message):
     def __init__(self, sigma: _Optional[float] = ..., m: _Optional[float] = ..., omega: _Optional[float] = ..., loss: _Optional[float] = ..., snr_db: _Optional[float] = ...) -> None: ...
 
 class ChannelTruth(_message.Message):
-    __slots__ = ("sigma", "mean_gain", "loss", "snr_db")
+    __slots__ = ("sigma", "mean_gain", "loss", "snr_db", "configured_sigma", "configured_snr_db")
     SIGMA_FIELD_NUMBER: _ClassVar[int]
     MEAN_GAIN_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     SNR_DB_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURED_SIGMA_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURED_SNR_DB_FIELD_NUMBER: _ClassVar[int]
     sigma: float
     mean_gain: float
     loss: float
     snr_db: float
-    def __init__(self, sigma: _Optional[float] = ..., mean_gain: _Optional[float] = ..., loss: _Optional[float] = ..., snr_db: _Optional[float] = ...) -> None: ...
+    configured_sigma: float
+    configured_snr_db: float
+    def __init__(self, sigma: _Optional[float] = ..., mean_gain: _Optional[float] = ..., loss: _Optional[float] = ..., snr_db: _Optional[float] = ..., configured_sigma: _Optional[float] = ..., configured_snr_db: _Optional[float] = ...) -> None: ...
 
 class ChannelReport(_message.Message):
     __slots__ = ("config_version", "radio_time_ns", "estimate", "truth", "airtime_ns", "queue_ns", "delay_ns", "payload_bytes", "transmissions", "proxy_ns", "harq_ns", "dropped", "channel_time_ns", "rate_bps")

@@ -228,7 +228,10 @@ def test_speed_and_carrier_give_doppler_and_coherence():
     assert walking.coherence_ns == pytest.approx(25.9e6, rel=0.01)
     assert walking.changed({"coherence_ms": 4}).coherence_ns == 4_000_000
     assert walking.changed({"coherence_ms": 4}).changed({"speed_mps": 2.8}).coherence_ms is None
-    assert walking.changed({"speed_mps": 0}).coherence_ns is None
+    # 1e-12 m/s: a coherence time that no int64 of nanoseconds has.
+    for still in (0, 5e-324, 1e-12):
+        assert walking.changed({"speed_mps": still}).coherence_ns is None
+    assert walking.changed({"speed_mps": 1e-10}).coherence_ns > 10**17
 
 
 # Outage thresholds at Ω = 1, to four digits.

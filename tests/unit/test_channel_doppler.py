@@ -10,6 +10,7 @@ from scipy import special
 from channel_emulator import doppler, theory
 from channel_emulator.doppler import WAVES, GaussianProcess
 from channel_emulator.draws import Direction, Draws
+from channel_emulator.travel import Anchor, Travel
 
 DOPPLER_HZ = 10.0
 
@@ -26,19 +27,24 @@ def instants(seconds):
     return np.rint(np.asarray(seconds) * 1e9).astype(np.uint64)
 
 
-def test_correlation_is_that_of_clarke():
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_correlation_is_that_of_clarke(seed):
     """Complex autocorrelation J0(2π f_D τ), with its first zero at 2.405."""
     zero_s = special.jn_zeros(0, 1)[0] / (2 * np.pi * DOPPLER_HZ)
-    tau_s = np.concatenate([[0, zero_s], np.linspace(0.003, 0.1, 8)])
-    times = instants((np.arange(400) * 1.37)[:, None] + tau_s)
-    found = np.zeros(len(tau_s), dtype=complex)
-    streams = 150
-    for stream in range(streams):
-        r = process(stream=stream).at(times.ravel())[:, 0].reshape(times.shape)
-        found += (r * r[:, :1].conj()).mean(axis=0) / streams
-    # 60 000 products of variance about 1 each: a standard error of 0.004.
-    np.testing.assert_allclose(found, theory.autocorrelation(tau_s, DOPPLER_HZ), atol=0.018)
-    assert abs(found[1]) < 0.018
+    tau_s = np.concatenate([[zero_s], np.linspace(0.003, 0.1, 8)])
+    times = instants((np.arange(400) * 1.37)[:, None] + np.concatenate([[0], tau_s]))
+    found = []
+    for stream in range(60):
+        r = process(stream=stream, seed=seed).at(times.ravel())[:, 0].reshape(times.shape)
+        found.append((r[:, 1:] * r[:, :1].conj()).mean(axis=0))
+    for part, expected in (
+        (np.real(found), theory.autocorrelation(tau_s, DOPPLER_HZ)),
+        (np.imag(found), 0),
+    ):
+        error = part.std(axis=0, ddof=1) / np.sqrt(len(found))
+        assert error.max() < 0.01
+        # 54 comparisons together have 0.1 % false alarms: Student's t of 59 degrees of freedom.
+        assert (np.abs(part.mean(axis=0) - expected) < 4.7 * error).all()
 
 
 def test_powers_are_nearly_those_of_a_rayleigh_process():
@@ -104,6 +110,19 @@ def test_waves_come_from_all_around():
 def test_no_doppler_no_change():
     r = process(doppler_hz=0).at(instants([0, 1, 1e6, 9e9]))
     assert len(np.unique(r)) == 1
+
+
+@pytest.mark.parametrize("hz", [0.0, 3.3, 16.34, 700.0])
+def test_from_an_anchor_on_it_is_the_same_process(hz):
+    """However many cycles there were and whenever: nearly the same numbers."""
+    source, times = process(doppler_hz=hz), instants(np.linspace(50, 60, 300))
+    for anchor_s in (0.0, 20.0, 55.5, 1e4):
+        cycles = round(hz * anchor_s * 2**64)
+        anchor = Anchor(round(anchor_s * 1e9), Travel(cycles))
+        np.testing.assert_allclose(source.at(times, anchor), source.at(times), atol=2e-5)
+    half = Anchor(0, Travel(cycles=2**63))
+    turned = np.angle(source.at(times, half)) - np.angle(source.at(times))
+    assert np.abs(turned).max() > 0.3
 
 
 def test_twice_the_doppler_frequency_is_twice_as_fast():

@@ -9,6 +9,7 @@ from scipy import special, stats
 
 from channel_emulator import draws as module
 from channel_emulator.draws import Direction, Draws, Purpose
+from channel_emulator.kernels import elements
 
 NOISE = Purpose.NOISE
 
@@ -22,7 +23,7 @@ def drawn(way, draws, window, position, shape, attempt=0):
     return getattr(draws, way)(NOISE, window, position, shape, *extra, attempt)
 
 
-WAYS = ["bits", "uniform", "normal", "events"]
+WAYS = ["uniform", "normal", "events"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -36,7 +37,7 @@ def test_a_token_has_the_same_draws_however_a_frame_is_cut(way, width):
         np.testing.assert_array_equal(part, whole[start:stop])
 
 
-@pytest.mark.parametrize("way", ["bits", "uniform", "normal"])
+@pytest.mark.parametrize("way", ["uniform", "normal"])
 def test_every_part_of_the_key_counts(way):
     rows = [
         drawn(way, some(), 0, 0, (3, 64)),
@@ -53,13 +54,69 @@ def test_every_part_of_the_key_counts(way):
     assert len(seen) == 3 * len(rows)
 
 
-def test_a_frame_leaves_no_gap_and_no_overlap_in_the_counter():
-    """Against numpy's own Philox from the first token's place on."""
-    draws = some()
-    words = draws.bits(NOISE, 5, 7, (4, 32), 6).view("<u8").ravel()
-    key = module._key("airsplit bits 1|1|noise|uplink|2")
-    expected = np.random.Philox(key=np.array(key, np.uint64), counter=[7 * 2, 32, 5, 6])
-    np.testing.assert_array_equal(words, expected.random_raw(32))
+def words(way, position, blocks, width, attempt=6, tokens=4):
+    """numpy's own Philox, keyed and set as `draws` says: [tokens, 4 * blocks]."""
+    key = np.array(module._key(f"airsplit {way}|1|noise|uplink|2"), np.uint64)
+    counter = np.array([position * blocks, width, 5, attempt], np.uint64)
+    return (
+        np.random.Philox(key=key, counter=counter)
+        .random_raw(tokens * blocks * 4)
+        .reshape(tokens, blocks * 4)
+    )
+
+
+def of_element(position, element, attempt=6):
+    key = np.array(module._key("airsplit elements 1|1|noise|uplink|2"), np.uint64)
+    counter = np.array([element << 32, position, 5, attempt], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter)).random()
+
+
+PLACES = [(7, 6), (2**40 - 50, 2**64 - 1)]
+
+
+@pytest.mark.parametrize(("position", "attempt"), PLACES)
+@pytest.mark.parametrize("width", [1, 5, 4096])
+def test_uniform_draws_are_those_of_numpys_philox(width, position, attempt):
+    found = some().uniform(NOISE, 5, position, (4, width), attempt)
+    expected = words("uniform 1", position, -(-width // 4), width, attempt) >> np.uint64(11)
+    np.testing.assert_array_equal(found, expected[:, :width] * 2.0**-53)
+
+
+@pytest.mark.parametrize(("position", "attempt"), PLACES)
+@pytest.mark.parametrize("width", [1, 33, 4096, 15_001])
+def test_normal_draws_are_pairs_of_quantiles_of_numpys_philox(width, position, attempt):
+    pairs = -(-width // 2)
+    blocks = -(-2 * pairs // 16)
+    for start in range(0, 40, 4):  # tails are one in 32768
+        found = some().normal(NOISE, 5, position + start, (4, width), attempt)
+        drawn = words("bits 1", position + start, blocks, 2 * pairs, attempt)
+        bits = drawn.astype("<u8").view("<u2")[:, : 2 * pairs]
+        half = module.QUANTILES[bits]
+        for token, element in zip(*np.nonzero((bits == 0) | (bits == 65535)), strict=True):
+            u = of_element(position + start + int(token), int(element), attempt)
+            tail = special.ndtri((1 - u) / 65536) * math.sqrt(0.5)
+            half[token, element] = tail if bits[token, element] == 0 else -tail
+        a, b = half[:, :pairs], half[:, pairs:]
+        np.testing.assert_array_equal(found, np.hstack([a + b, a - b])[:, :width])
+
+
+@pytest.mark.parametrize("probability", [0.3, 0.01, 1.7 / 65536, 3 / 65536])
+def test_events_are_bits_of_numpys_philox_below_a_threshold(probability):
+    width, position = 5000, 7
+    found = some().events(NOISE, 5, position, (4, width), probability, 6)
+    bits = words("bits 1", position, -(-width // 16), width).astype("<u8").view("<u2")[:, :width]
+    threshold, rest = divmod(probability * 65536, 1)
+    expected = bits < threshold
+    for token, element in zip(*np.nonzero(bits == threshold), strict=True):
+        u = of_element(position + int(token), int(element))
+        expected[token, element] = u < rest
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_quantile_of_a_tail_is_scipys():
+    y = np.concatenate([np.geomspace(1e-300, 2.0**-16, 20_000), [5e-324, 1.2e-14, 1.3e-14]])
+    found = np.array([elements._lower_tail(each) for each in y])
+    np.testing.assert_allclose(found, special.ndtri(y), rtol=1e-15 * 4)
 
 
 def test_golden_draws():
@@ -70,7 +127,7 @@ def test_golden_draws():
     assert digest.hexdigest() == GOLDEN
 
 
-GOLDEN = "c59d896efd7880b5"
+GOLDEN = "b998075e0482a38b"
 
 
 def test_normal_draws_are_normal():
@@ -104,7 +161,7 @@ def test_the_exact_distribution_of_a_normal_draw():
     """All 2^32 pairs of cells at once, the outermost cells spread as their exact draws are."""
     cells, fine = 1 << 16, 4096
     tail = special.ndtri((np.arange(fine) + 0.5) / (fine * cells)) * math.sqrt(0.5)
-    inner = module._QUANTILES[1:-1].astype(np.float64)
+    inner = module.QUANTILES[1:-1].astype(np.float64)
     value = np.concatenate([tail, inner, -tail[::-1]])
     weight = np.concatenate([np.full(fine, 1 / fine), np.ones(cells - 2), np.full(fine, 1 / fine)])
     weight /= cells

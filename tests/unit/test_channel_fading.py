@@ -133,36 +133,54 @@ def test_no_power_is_beyond_the_table():
     assert h[3] == h[4]
 
 
+def is_mean(estimates, expected, tests, slack=0.0):
+    """Student's t over independent realisations, [realisations, ...]; Bonferroni holds the false
+    alarms of all `tests` together at 0.1 %. `slack`: what the model itself is off by."""
+    count = len(estimates)
+    error = np.std(estimates, axis=0, ddof=1) / np.sqrt(count)
+    limit = stats.t.ppf(1 - 0.0005 / tests, count - 1) * error + slack
+    return bool((np.abs(np.mean(estimates, axis=0) - expected) <= limit).all())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize(
     ("fading", "m"), [("copula", 0.5), ("copula", 10), ("sum_of_squares", 2.5)]
 )
-def test_powers_are_correlated_as_the_generator_has_it(fading, m):
-    """The Laguerre series, or J0²."""
-    tau_s = np.array([0, 0.006, 0.012, 0.02, 0.0382739, 0.06])
-    times = (np.arange(100) * 1.37)[:, None] + tau_s
-    gain = np.concatenate(
-        [
-            amplitudes(f"nakagami,fading={fading},m={m},{SPEED}", times.ravel() * 1e9, stream)
-            for stream in range(250)
-        ]
-    ).reshape(-1, len(tau_s))
-    found = np.corrcoef(gain**2, rowvar=False)[0]
-    if fading == "copula":
-        expected = theory.power_correlation_of_copula(tau_s, 10, m)
-    else:
-        expected = theory.power_correlation_of_squares(tau_s, 10)
-    np.testing.assert_allclose(found, expected, atol=0.03)
+def test_powers_are_correlated_as_the_generator_has_it(fading, m, seed):
+    """The Laguerre series, or J0². Doppler frequencies 20 % beside fail: the tolerance is one."""
+    tau_s = np.array([0.006, 0.012, 0.02, 0.0382739, 0.06])
+    times_ns = ((np.arange(100) * 1.37)[:, None] + np.concatenate([[0], tau_s])) * 1e9
+    spec = f"nakagami,fading={fading},m={m},{SPEED},seed={seed}"
+    products, variances = [], []
+    for stream in range(150):
+        gain = amplitudes(spec, times_ns.ravel(), stream).reshape(times_ns.shape) ** 2 - 1
+        square = gain**2
+        products.append((gain[:, :1] * gain[:, 1:]).mean(axis=0))
+        variances.append((square[:, :1] + square[:, 1:]).mean(axis=0) / 2)
+
+    def correlate_as(hz):
+        if fading == "copula":
+            expected = theory.power_correlation_of_copula(tau_s, hz, m)
+        else:
+            expected = theory.power_correlation_of_squares(tau_s, hz)
+        # Their ratio to first order; 64 waves are no Rayleigh process to 1/64, a ratio less so.
+        beyond = (products - expected * variances) / np.mean(variances)
+        return is_mean(beyond, 0, tests=45, slack=0.01)
+
+    assert correlate_as(10)
+    assert not correlate_as(12)
+    assert not correlate_as(8)
 
 
 def crossings_and_share(spec, level, seconds, step_s, streams=20):
-    """Upward crossings per second, and the share of the time below the level."""
+    """Of each stream: upward crossings per second, and the share of the time below the level."""
     times = np.arange(0, seconds / streams, step_s) * 1e9
     rates, shares = [], []
     for stream in range(streams):
         below = amplitudes(spec, times, stream) < level
         rates.append(np.count_nonzero(below[:-1] & ~below[1:]) / (seconds / streams))
         shares.append(below.mean())
-    return np.mean(rates), np.mean(shares)
+    return np.array(rates), np.array(shares)
 
 
 @pytest.mark.parametrize(
@@ -182,14 +200,21 @@ def test_crossings_are_those_of_the_generator(fading, m, level):
     }
     expected = formula[fading](level, m, 1, 10)
     duration_s = theory.fade_duration_s(level, m, 1, expected)
-    rate, share = crossings_and_share(
-        f"nakagami,fading={fading},m={m},{SPEED}", level, 1200, duration_s / 20
-    )
-    assert rate == pytest.approx(expected, rel=0.05)
-    assert share / rate == pytest.approx(duration_s, rel=0.05)
+    spec = f"nakagami,fading={fading},m={m},{SPEED}"
+    # At 15 points in a mean fade the shortest ones are missed: 1 %.
+    missed, rates, shares = 0.01, [], []
+    for seed in (1, 2, 3):
+        rate, share = crossings_and_share(f"{spec},seed={seed}", level, 400, duration_s / 15)
+        assert is_mean(rate, expected, tests=12, slack=missed * expected)
+        assert is_mean(share, theory.nakagami_cdf(level, m, 1), tests=12)
+        rates.append(rate)
+        shares.append(share)
+    assert np.mean(rates) == pytest.approx(expected, rel=0.05)
+    assert np.mean(shares) / np.mean(rates) == pytest.approx(duration_s, rel=0.05)
     if fading == "copula":
         yacoub = theory.crossing_rate_of_squares(level, m, 1, 10)
-        assert (rate == pytest.approx(yacoub, rel=0.05)) == (m == 1)
+        fits = is_mean(np.concatenate(rates), yacoub, tests=12, slack=missed * yacoub)
+        assert fits == (m == 1)
 
 
 @pytest.mark.parametrize("fading", ["token", "block", *CORRELATED])

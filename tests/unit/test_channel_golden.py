@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests.channel_replay import GOLDEN, ROWS, golden
+from tests.channel_replay import CELLS, GOLDEN, ROWS, RUNS, golden
 
 FROZEN = json.loads(GOLDEN.read_text(encoding="utf-8"))
 
@@ -21,14 +21,18 @@ def found():
     return golden()
 
 
-@pytest.mark.parametrize("name", [row.name for row in ROWS])
-def test_what_arrives_is_what_always_arrived(found, name):
-    assert found[name] == FROZEN[name]
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_arrives_is_what_always_arrived(found, row, cell):
+    """Each cell of the replay table: a yes has the hash of the plain run, a no another one."""
+    assert found[row.name][cell] == FROZEN[row.name][cell]
+    assert (found[row.name][cell] == FROZEN[row.name][RUNS]) is (cell not in row.no)
 
 
-def test_no_hash_is_left_over_and_no_two_are_the_same():
-    assert FROZEN.keys() == {row.name for row in ROWS}
-    assert len(set(FROZEN.values())) == len(ROWS)
+def test_no_hash_is_left_over_and_no_two_rows_have_the_same():
+    assert {name: tuple(cells) for name, cells in FROZEN.items()} == {r.name: CELLS for r in ROWS}
+    each = [set(cells.values()) for cells in FROZEN.values()]
+    assert len(set().union(*each)) == sum(len(hashes) for hashes in each)
 
 
 def test_another_process_meets_the_same_channel(found):

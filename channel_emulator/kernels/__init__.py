@@ -1,0 +1,1 @@
+"""The loops over all elements of a frame, compiled: see `compiling`."""

@@ -1,0 +1,126 @@
+"""Powers of tokens, sums over pilots and frames: see `noise` and `pilots`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from channel_emulator.kernels.compiling import kernel, part
+
+_PAIRWISE, _LANES, _MAX_DEPTH = 128, 8, 64
+
+
+@part
+def _sum_of_squares(row, lanes, halves, ends):
+    """In float32, pairwise: of halves in whole lanes; 128 elements or fewer side by side in lanes.
+
+    numba keeps no recursive functions. So `ends` holds where halves on the right end, 0 once the
+    left one is summed, which is in `halves` then.
+    """
+    start, stop, depth = 0, len(row), 0
+    while True:
+        while stop - start > _PAIRWISE:
+            ends[depth] = stop
+            stop = start + (stop - start) // 2 // _LANES * _LANES
+            depth += 1
+        total = _sum_of_few(row[start:stop], lanes)
+        start = stop
+        while depth and not ends[depth - 1]:
+            depth -= 1
+            total = halves[depth] + total
+        if not depth:
+            return total
+        halves[depth - 1] = total
+        stop, ends[depth - 1] = ends[depth - 1], 0
+
+
+@part
+def _sum_of_few(row, lanes):
+    whole = len(row) // _LANES * _LANES
+    lanes[:] = 0
+    for start in range(0, whole, _LANES):
+        for lane in range(_LANES):
+            lanes[lane] += row[start + lane] * row[start + lane]
+    lower = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
+    total = lower + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
+    for i in range(whole, len(row)):
+        total += row[i] * row[i]
+    return total
+
+
+@kernel("void(Array(float32, 2, 'C', readonly=True), float64[::1])")
+def mean_square(values, out):
+    tokens, width = values.shape
+    lanes, halves = np.empty(_LANES, np.float32), np.empty(_MAX_DEPTH, np.float32)
+    ends = np.empty(_MAX_DEPTH, np.int64)
+    for token in range(tokens):
+        row = values[token]
+        total = np.float64(_sum_of_squares(row, lanes, halves, ends))
+        if not 1e-25 < total < 3e38:  # squares that float32 cannot hold, or only roughly
+            total = 0.0
+            for i in range(width):
+                total += np.float64(row[i]) * np.float64(row[i])
+        out[token] = total / width
+
+
+@kernel("void(float64[::1], float64, float64, float32[:, ::1])")
+def root(power, factor, most, out):
+    for token in range(len(power)):
+        out[token, 0] = np.float32(min(math.sqrt(power[token] * factor), most))
+
+
+@kernel("float64(float64[:, ::1], float64, float64[::1])")
+def of_pilots(pilots, tiny, out):
+    """<ĥ²>, <ĥ⁴>, <ln ĥ²> and s of the rows, to `out`.
+
+    Returns:
+        Variance of the noise of a pilot: about its row's mean.
+    """
+    blocks, each = pilots.shape
+    gains, squares, logs, spread = 0.0, 0.0, 0.0, 0.0
+    for block in range(blocks):
+        mean = 0.0
+        for pilot in range(each):
+            mean += pilots[block, pilot]
+        mean /= each
+        for pilot in range(each):
+            spread += (pilots[block, pilot] - mean) ** 2
+        gain = mean * mean
+        gains += gain
+        squares += gain * gain
+        logs += math.log(gain + tiny)
+    within = spread / (blocks * (each - 1))
+    out[0], out[1], out[2], out[3] = gains / blocks, squares / blocks, logs / blocks, within / each
+    return within
+
+
+@kernel("UniTuple(float64, 11)(float64[:, ::1], int64, int64, boolean, int64, int64, int64)")
+def of_window(sums, end, count, held, most, fades, most_telling):
+    """Sums over the `count` frames before `end`, or over the last of them.
+
+    Returns:
+        Of h, over `most` frames, where it is held as many as `fades` fades take: means of columns
+        0 to 3, and the number of fades. Of the `most_telling` newest frames of those that tell of
+        noise: columns 5 to 8. Over `most` frames: columns 8 and 9.
+    """
+    total = np.zeros(11)
+    frames = 0
+    while frames < count and (frames < most or (held and total[4] < fades)):
+        frames += 1
+        for column in range(5):
+            total[column] += sums[end - frames, column]
+    telling = 0
+    for back in range(1, min(count, most) + 1):
+        frame = sums[end - back]
+        if frame[6] > 0 and telling < most_telling:
+            telling += 1
+            for column in range(5, 9):
+                total[column] += frame[column]
+        total[9] += frame[8]
+        total[10] += frame[9]
+    total[:4] /= frames
+    # fmt: off
+    return (total[0], total[1], total[2], total[3], total[4], total[5], total[6], total[7],
+            total[8], total[9], total[10])
+    # fmt: on

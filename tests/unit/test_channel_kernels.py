@@ -1,0 +1,96 @@
+"""Compiled loops against numpy, and how they are compiled."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from channel_emulator import noise
+from channel_emulator.draws import QUANTILES, Direction, Draws, Purpose
+from channel_emulator.kernels import elements
+from channel_emulator.kernels.compiling import kernel
+
+NOISE = Purpose.NOISE
+
+
+def test_a_kernel_that_cannot_be_kept_is_compiled_each_time():
+    """As where the package's folder and the home directory are read-only: numba finds no place for
+    a function without a file either."""
+    namespace: dict = {}
+    exec("def double(x):\n    return 2 * x", namespace)  # noqa: S102
+    assert kernel("float64(float64)")(namespace["double"])(4.0) == 8.0
+
+
+def test_an_error_in_a_kernel_is_not_taken_for_a_place_that_is_missing():
+    with pytest.raises(Exception, match="nothing_of_that_name"):
+        kernel("float64(float64)")(lambda x: nothing_of_that_name(x))  # noqa: F821
+
+
+def test_a_kernel_lets_other_threads_run():
+    """Another thread sees an array half drawn."""
+    draws = Draws(0, 1, Direction.UPLINK)
+    out = np.empty((2000, 4096), np.float32)
+    for _ in range(50):
+        out[:] = 0
+        arguments = QUANTILES, draws.keys(NOISE), 0, 0, 0, out
+        thread = threading.Thread(target=elements.normal, args=arguments)
+        thread.start()
+        half_drawn = False
+        while thread.is_alive() and not half_drawn:
+            half_drawn = bool(out[0, 0] != 0 and out[-1, -1] == 0)
+        thread.join()
+        if half_drawn:
+            break
+    assert half_drawn
+
+
+def column(rng: np.random.Generator, tokens: int, width: int) -> np.ndarray:
+    return rng.uniform(0.1, 2, (tokens, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize("hidden", [1, 7, 64, 4096])
+@pytest.mark.parametrize("h_width", ["none", "token", "element"])
+@pytest.mark.parametrize("std_width", ["none", "token", "element"])
+@pytest.mark.parametrize("erased_width", ["none", "token", "element"])
+def test_values_are_faded_get_noise_and_are_erased(hidden, h_width, std_width, erased_width):
+    rng, tokens = np.random.default_rng(hidden), 5
+    widths = {"none": 0, "token": 1, "element": hidden}
+    values = rng.normal(0, 2, (tokens, hidden)).astype(np.float32)
+    h = column(rng, tokens, widths[h_width])
+    std = column(rng, tokens, widths[std_width])
+    erased = rng.random((tokens, widths[erased_width])) < 0.4
+    draws = Draws(3, 1, Direction.UPLINK)
+
+    n = draws.normal(NOISE, 2, 9, (tokens, hidden)) * std if std.size else np.zeros_like(values)
+    gone = np.broadcast_to(erased if erased.size else np.False_, values.shape)
+    n = np.where(gone, np.float32(0), n)
+    expected = values * h if h.size else values
+    expected = np.where(gone, np.float32(0), expected + n)
+    energies = [np.square(x.astype(np.float64)).sum() for x in (expected - values, n)]
+
+    table = QUANTILES, draws.keys(NOISE)
+    out = np.empty_like(values)
+    found = elements.receive(values, h, std, erased, *table, 2, 9, out)
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_allclose(found, energies, rtol=1e-12)
+    assert elements.energy(out) == pytest.approx(np.square(out.astype(np.float64)).sum(), rel=1e-12)
+    again = elements.receive(values, h, std, erased, *table, 2, 9, values)  # in its own place
+    np.testing.assert_array_equal(values, expected)
+    assert again == found
+
+
+def test_what_is_erased_is_zero_even_where_it_was_too_large():
+    values = np.full((1, 8), 3e38, np.float32)
+    h, erased = np.full((1, 1), 10, np.float32), np.arange(8)[None] % 2 == 0
+    out, draws = np.empty_like(values), Draws(0, 1, Direction.UPLINK)
+    elements.receive(values, h, h, erased, QUANTILES, draws.keys(NOISE), 0, 0, out)
+    np.testing.assert_array_equal(out[0, ::2], 0)
+    assert np.isposinf(out[0, 1::2]).all()
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 127, 128, 129, 1000, 4096, 12_345, 200_000])
+def test_power_and_mean_are_exact_to_float32_at_any_width(width):
+    values = np.random.default_rng(width).normal(1, 2, (3, width)).astype(np.float32)
+    expected = np.square(values, dtype=np.float64).mean(axis=1)
+    np.testing.assert_allclose(noise.token_power(values), expected, rtol=5e-7)
+    assert elements.mean(values) == pytest.approx(values.mean(dtype=np.float64), rel=1e-12)
