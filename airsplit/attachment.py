@@ -43,6 +43,8 @@ class ControllerAttachment:
         self.instance = ""
         """Instance id of the controller that we are, or were last, attached to."""
         self.report_interval_ms = 100
+        self.report_interval_tokens = 0
+        """Tokens between two reports of a UE; 0: by time."""
         self._hello = hello
         self._on_decision = on_decision
         self._sessions: dict[str, controller_pb2.SessionStarted] = {}
@@ -100,9 +102,10 @@ class ControllerAttachment:
 
     def _receive(self, response: controller_pb2.AttachResponse) -> None:
         if response.HasField("attached"):
-            self.attached = True
             self.instance = response.attached.controller_instance
             self.report_interval_ms = response.attached.report_interval_ms or 100
+            self.report_interval_tokens = response.attached.report_interval_tokens
+            self.attached = True
         elif response.HasField("decision"):
             self._on_decision(response.decision)
 

@@ -192,6 +192,39 @@ class ModelPartition:
         return hidden
 
     @torch.inference_mode()
+    def run_whole(self, hidden: torch.Tensor, layers: LayerRange) -> torch.Tensor:
+        """Runs `layers` on whole contexts, each from position 0; nothing is kept of their K/V.
+
+        Args:
+            hidden: residual stream before `layers.start`, [batch, tokens, hidden_size].
+
+        Returns:
+            The residual stream before `layers.stop`, the same shape.
+
+        Raises:
+            InputError: a layer is not held here, or the contexts are too long.
+        """
+        count = hidden.shape[1]
+        if not self.held.covers(layers):
+            raise InputError.of("layers", str(layers), f"within {self.held}")
+        if not 1 <= count <= self.facts.max_positions:
+            raise InputError.of("tokens", count, f"1-{self.facts.max_positions}")
+        for n in layers:
+            hidden = self._layers[n](
+                hidden,
+                attention_mask=self._mask(0, count, self.kv_shape.windows[n]),
+                position_embeddings=self._rotate(self._types[n], 0, count, hidden),
+                past_key_values=None,
+                use_cache=False,
+            )
+        return hidden
+
+    def synchronize(self) -> None:
+        """Waits for what was asked of the device, so that a clock read next tells of it."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    @torch.inference_mode()
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Final norm and head: [1, tokens, hidden_size] to fp32 logits [tokens, vocab_size]."""
         logits = self._head(self._norm(hidden))[0]

@@ -18,6 +18,11 @@ COMMANDS = {
     "serve": "run one service: edge, channel or controller",
     "split": "show or set the split of running sessions",
     "channel": "show or change the radio while it runs",
+    "collect": "record perplexity over splits and channels, for surrogates",
+    "sweep": "perplexity against the split under each impairment, with plots",
+    "train": "train a surrogate of perplexity, or a policy",
+    "evaluate": "compare policies with the optimum, or live over real processes",
+    "reproduce": "the paper's table and figures, with the optimum beside them",
 }
 
 EPILOG = """examples:
@@ -31,7 +36,13 @@ EPILOG = """examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Returns the exit code."""
+    # Before a command is imported: the first process of a container has no default for SIGTERM.
+    signal.signal(signal.SIGTERM, _interrupt)
     arguments = list(sys.argv[1:] if argv is None else argv)
+    return report_errors("airsplit", lambda: _main(arguments))
+
+
+def _main(arguments: list[str]) -> int:
     parser = Parser(
         prog="airsplit",
         description="One large language model on two machines over an emulated radio link.",
@@ -58,7 +69,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return 0
-    signal.signal(signal.SIGTERM, _interrupt)
     return report_errors(f"airsplit {args.command}", lambda: int(args.run(args)))
 
 

@@ -32,7 +32,13 @@ policies:
   threshold:FILE.json  the same with your own table, e.g.
                        {"measure": "sigma", "thresholds": [0.5, 2], "splits": [2, 6, 10]}
   ppo                  the embedded PPO policy, trained for airsplit-tiny
-  ppo:DIR              a policy that `python -m controller.train --out DIR` wrote
+  ppo:DIR, DIR         a policy that `airsplit train policy --out DIR` wrote
+  random[:SEED]        moves by chance; option moves=U, at most U layers a decision (2)
+  greedy[:FROM]        the split whose objective is least on the channel as estimated
+  optimal[:FROM]       the first of the best five moves to come, by dynamic programming
+FROM is a surrogate's folder, a table (JSON) or a published reward model (.pth, .safetensors); the
+embedded table by default. Options of greedy and optimal: lambda=0.1, form=share|log|perplexity,
+moves=U, move-cost=0; e.g. greedy:table.json,lambda=0.2,moves=2
 
 examples:
   python -m controller
@@ -54,9 +60,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--decision-interval-ms", type=float, default=defaults.decision_interval_ms, metavar="MS",
         help="shortest time between two decisions about a session, 0-3600000 milliseconds "
         "(default: %(default)g)")  # fmt: skip
+    add("--decision-interval-tokens", type=int, default=defaults.decision_interval_tokens,
+        metavar="N", help="decide each time that a multiple of N tokens of a session has crossed, "
+        "from what they met, 1-1000000; 0 decides by time (default: %(default)d)")  # fmt: skip
     add("--min-dwell-ms", type=float, default=defaults.min_dwell_ms, metavar="MS",
         help="shortest time between two changes of a session's split, 0-3600000 milliseconds; an "
         "operator may change it at any time (default: %(default)g)")  # fmt: skip
+    add("--confirmations", type=int, default=defaults.confirmations, metavar="K",
+        help="move only when K looks in a row want the same direction, 1-1000 "
+        "(default: %(default)d)")  # fmt: skip
     add("--smoothing-ms", type=float, default=defaults.smoothing_ms, metavar="MS",
         help="time constant of the average over channel reports, 0-3600000 milliseconds; 0 takes "
         "the newest as it is (default: %(default)g)")  # fmt: skip
@@ -74,7 +86,9 @@ def run(args: argparse.Namespace) -> int:
     """
     settings = Settings(
         decision_interval_ms=args.decision_interval_ms,
+        decision_interval_tokens=args.decision_interval_tokens,
         min_dwell_ms=args.min_dwell_ms,
+        confirmations=args.confirmations,
         smoothing_ms=args.smoothing_ms,
         max_sessions=args.max_sessions,
     )

@@ -57,7 +57,11 @@ class DecisionLog:
 def decision_record(
     considered: Consideration, time_unix_s: float, controller_instance: str, policy: str
 ) -> dict[str, Any]:
-    """The line of one decision. `version` is null where the split was held."""
+    """The line of one look: state, what the policy wanted, what came of it and why.
+
+    `committed` is where the split is, `action` where the policy wants it, `target` where it is to
+    be. `version` is that of a new decision, null where there is none.
+    """
     seen, action = considered.observation, considered.action
     return {
         "event": "decision",
@@ -66,6 +70,7 @@ def decision_record(
         "session_id": considered.session_id,
         "controller_instance": controller_instance,
         "policy": policy,
+        "tokens": considered.tokens,
         "observation": {
             "sigma": _number(seen.sigma),
             "m": _number(seen.m),
@@ -74,6 +79,7 @@ def decision_record(
             "splits": [seen.splits.start, seen.splits.stop],
         },
         "committed": seen.split,
+        "target": considered.target,
         "action": action.split,
         "probabilities": action.probabilities
         and [round(share, 6) for share in action.probabilities],

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from airsplit.errors import InputError, TransitionError
 from airsplit.v1 import channel_pb2, controller_pb2, edge_pb2
 from controller.estimate import Estimate
-from controller.sessions import Session
+from controller.session import Session
 
 Role = controller_pb2.Role
 HELLO_TIMEOUT_S = 10.0

@@ -2,7 +2,7 @@
 
 A policy directory holds `policy.json` (what the network is, for which model, trained how) and
 `policy.safetensors` (its weights, named `actor.0.weight`, `actor.0.bias`, ..., and the same for
-`critic`; each weight [outputs, inputs] as torch has it).
+`critic`, or for DQN `q`; each weight [outputs, inputs] as torch has it).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import inf, isnan
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,25 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from airsplit.errors import InputError, ModelMismatchError
-from controller.features import Features
-from controller.policy import Action, ModelId, Observation, PolicyError, clamp, hold
+from airsplit.errors import InputError
+from controller.features import Features, observed, unknown
+from controller.learning.space import Floats, Ints
+from controller.policy import (
+    Action,
+    ModelId,
+    Observation,
+    PolicyError,
+    clamp,
+    hold,
+    require_same,
+)
 
 FORMAT = "airsplit-policy/1"
 CONFIG_FILE = "policy.json"
 WEIGHTS_FILE = "policy.safetensors"
+PARTS = {"ppo": "actor", "a2c": "actor", "dqn": "q"}
+"""By algorithm, the part of the weights that scores the actions."""
+
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0.0),
@@ -78,11 +89,11 @@ def _tensor(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]
 
 @dataclass(frozen=True)
 class NetworkPolicy:
-    """A trained actor, served without chance: the split moves by the rounded mean move.
+    """A trained network, served without chance: the split moves by the move of the highest score.
 
-    Moves are ordered, so their mean under the actor's distribution means something. The single most
-    probable move would rarely be 0: an actor is about as sure of +2 just below the split it aims
-    at as of -2 just above it, and the split would swing around it for ever.
+    That is what its exact return is computed of, and what DQN learns. A network may be about as
+    sure of +1 just below the split that it aims at as of -1 just above it, and would then swing
+    around it; the controller's hysteresis is there for that, whatever the policy.
     """
 
     name: str
@@ -93,48 +104,63 @@ class NetworkPolicy:
     actions: tuple[int, ...]
     """Moves of the split, ascending: -u, ..., u."""
 
-    actor: Mlp
+    network: Mlp
+    """A score for each action: an actor's logits, or DQN's q-values."""
+
     critic: Mlp | None = None
+    """The value of a state, where the network is an actor."""
+
+    q_values: bool = False
+    """The scores are q-values; the value of a state is then the highest."""
 
     def check(self, model: ModelId) -> None:
         """Raises: ModelMismatchError: trained for another model."""
-        if (_basename(model.name), model.layers) != (_basename(self.model.name), self.model.layers):
-            raise ModelMismatchError(
-                f"policy {self.name}: trained for {self.model.name} with {self.model.layers} "
-                f"layers, the session runs {model.name} with {model.layers}"
-            )
+        require_same(self.name, self.model, model)
+
+    def next_splits(self, channels: Floats, splits: Ints) -> Ints:
+        """Where it would move from each state, within the splits it was trained on: int64 [n].
+
+        Args:
+            channels: [n, k] in the coordinates of `features.space`.
+            splits: [n].
+        """
+        scores = self.network(self.features.vectors(channels, splits))
+        allowed = self.features.splits
+        wanted = splits + np.array(self.actions)[scores.argmax(axis=1)]
+        return np.asarray(wanted.clip(allowed.start, allowed.stop - 1))
 
     def decide(self, observation: Observation) -> Action:
-        """Moves by the rounded mean of the moves; holds where sigma is not known.
-
-        An m that cannot be told yet, or that noise hides, counts as no fading: it takes many
-        coherence times to learn, and the noise alone already says more than nothing.
+        """Moves by the move of the highest score; holds where the channel is not known.
 
         Raises:
             PolicyError: the network's answer is not finite.
         """
-        sigma, split = observation.sigma, observation.split
-        m = inf if isnan(observation.m) else observation.m
-        if isnan(sigma):
-            return hold(observation, "sigma is not known")
-        x = self.features.vector(sigma, m, split)
-        logits = self.actor(x)
-        if not np.isfinite(logits).all():
+        split, splits = observation.split, np.array([observation.split])
+        channel = observed(self.features.space, observation)
+        missing = unknown(self.features.space, channel)
+        if missing is not None:
+            return hold(observation, f"{missing} is not known")
+        x = self.features.vectors(channel, splits)[0]
+        scores = self.network(x)
+        if not np.isfinite(scores).all():
             raise PolicyError(f"policy {self.name}: the network's answer is not finite")
-        odds = np.exp(logits.astype(np.float64) - logits.max())
-        probabilities = odds / odds.sum()
-        move = int(np.rint(probabilities @ np.array(self.actions)))
-        inside = self.features.inside(sigma, m, split)
+        inside = self.features.inside(channel, splits)[0]
         return Action(
-            split=clamp(split + move, observation.splits),
+            split=clamp(split + self.actions[int(scores.argmax())], observation.splits),
             reason="policy" if inside else "policy, at the edge of what it was trained on",
-            probabilities=tuple(float(share) for share in probabilities),
-            value=float(self.critic(x)[0]) if self.critic else None,
+            probabilities=None if self.q_values else _softmax(scores),
+            value=self._value(x, scores),
         )
 
+    def _value(self, x: np.ndarray, scores: np.ndarray) -> float | None:
+        if self.q_values:
+            return float(scores.max())
+        return float(self.critic(x)[0]) if self.critic else None
 
-def _basename(model: str) -> str:
-    return model.rstrip("/").rpartition("/")[2]
+
+def _softmax(logits: np.ndarray) -> tuple[float, ...]:
+    odds = np.exp(logits.astype(np.float64) - logits.max())
+    return tuple(float(share) for share in odds / odds.sum())
 
 
 def load_policy(directory: Path, name: str | None = None) -> NetworkPolicy:
@@ -146,8 +172,9 @@ def load_policy(directory: Path, name: str | None = None) -> NetworkPolicy:
     config = _read_config(directory / CONFIG_FILE)
     tensors = _read_weights(directory / WEIGHTS_FILE)
     try:
+        algorithm = str(config["algorithm"])
         model = ModelId(str(config["model"]["name"]), int(config["model"]["layers"]))
-        features = Features(**config["features"])
+        features = Features.of(config["features"])
         actions = tuple(int(action) for action in config["actions"])
         hidden = tuple(int(size) for size in config["network"]["hidden"])
         activation = str(config["network"]["activation"])
@@ -155,21 +182,28 @@ def load_policy(directory: Path, name: str | None = None) -> NetworkPolicy:
         raise InputError(f"{CONFIG_FILE}: {error.args[0]} is missing") from error
     except (TypeError, ValueError) as error:
         raise InputError(f"{CONFIG_FILE}: {error}") from error
+    except InputError as error:
+        raise InputError(f"{CONFIG_FILE}: {error}") from error
+    if algorithm not in PARTS:
+        raise InputError.of(f"{CONFIG_FILE}: algorithm", algorithm, ", ".join(PARTS))
     if activation not in ACTIVATIONS:
         raise InputError.of(f"{CONFIG_FILE}: activation", activation, ", ".join(ACTIVATIONS))
     if len(actions) < 3 or actions != tuple(range(actions[0], -actions[0] + 1)):
         allowed = "-u, ..., u in steps of 1, u >= 1"
         raise InputError.of(f"{CONFIG_FILE}: actions", list(actions), allowed)
-    if features.layers != model.layers:
-        raise InputError.of(f"{CONFIG_FILE}: features.layers", features.layers, str(model.layers))
+    last = features.splits.stop - 1
+    if last > model.layers:
+        raise InputError.of(f"{CONFIG_FILE}: features: splits", last, f"at most {model.layers}")
+    inner = (features.size, *hidden)
     critic = any(key.startswith("critic.") for key in tensors)
     return NetworkPolicy(
-        name=name or f"{config.get('algorithm', 'network')}:{directory.name}",
+        name=name or f"{algorithm}:{directory.name}",
         model=model,
         features=features,
         actions=actions,
-        actor=Mlp.of(tensors, "actor", (3, *hidden, len(actions)), activation),
-        critic=Mlp.of(tensors, "critic", (3, *hidden, 1), activation) if critic else None,
+        network=Mlp.of(tensors, PARTS[algorithm], (*inner, len(actions)), activation),
+        critic=Mlp.of(tensors, "critic", (*inner, 1), activation) if critic else None,
+        q_values=PARTS[algorithm] == "q",
     )
 
 

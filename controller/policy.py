@@ -1,7 +1,7 @@
 """Policies: from what is observed of a session to the split that it should move to. Pure.
 
 A policy is asked once per decision and answers with a value; whether and when the answer becomes
-a decision is the `Governor`'s and the session book's affair. The networks live in
+a decision is for `Hysteresis` and the session book to say. The networks live in
 `controller.network`.
 """
 
@@ -12,7 +12,7 @@ from itertools import pairwise
 from math import isfinite, isnan
 from typing import Protocol
 
-from airsplit.errors import AirSplitError, InputError
+from airsplit.errors import AirSplitError, InputError, ModelMismatchError
 from airsplit.layer_range import LayerRange
 
 
@@ -81,6 +81,23 @@ class Policy(Protocol):
 
     def decide(self, observation: Observation) -> Action:
         """Raises: PolicyError: no decision can be made."""
+
+
+def require_same(policy: str, trained: ModelId, model: ModelId) -> None:
+    """A model is known by the last part of its name, wherever it lies.
+
+    Raises:
+        ModelMismatchError: the policy was made for another model.
+    """
+    if (_basename(model.name), model.layers) != (_basename(trained.name), trained.layers):
+        raise ModelMismatchError(
+            f"policy {policy}: trained for {trained.name} with {trained.layers} layers, "
+            f"the session runs {model.name} with {model.layers}"
+        )
+
+
+def _basename(model: str) -> str:
+    return model.rstrip("/").rpartition("/")[2]
 
 
 def clamp(split: int, splits: LayerRange) -> int:
@@ -156,26 +173,3 @@ class ThresholdPolicy:
             return hold(observation, f"{self.measure} is not known")
         passed = sum(threshold <= value for threshold in self.thresholds)
         return Action(clamp(self.splits[passed], observation.splits))
-
-
-@dataclass(slots=True)
-class Governor:
-    """Keeps a session from moving too often: at most one change per `min_dwell_ms`.
-
-    Time is passed in, in nanoseconds of one monotonic clock.
-    """
-
-    min_dwell_ms: float
-    changed_ns: int | None = None
-    """When the last change was admitted."""
-
-    def admits(self, now_ns: int, current: int, wanted: int) -> bool:
-        """Whether moving the target from `current` to `wanted` is a change that may happen now."""
-        if wanted == current:
-            return False
-        elapsed_ns = None if self.changed_ns is None else now_ns - self.changed_ns
-        return elapsed_ns is None or elapsed_ns >= self.min_dwell_ms * 1e6
-
-    def changed(self, now_ns: int) -> None:
-        """Notes a change, whoever made it."""
-        self.changed_ns = now_ns

@@ -10,61 +10,24 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 
 from airsplit.clock import Clock
-from airsplit.errors import AirSplitError, InputError, SessionLimitError, TransitionError
+from airsplit.errors import AirSplitError, InputError, TransitionError
 from airsplit.layer_range import LayerRange
 from airsplit.serving import requests_have_ended
 from airsplit.v1 import controller_pb2, controller_pb2_grpc
 from controller.decision_log import DecisionLog, decision_record
 from controller.decisions import Consideration, Decision
+from controller.ends import End, Ends
 from controller.messages import ALLOWED, Role, estimate, first_hello, session_status
-from controller.outbox import Outbox
 from controller.policy import ModelId
-from controller.sessions import Session, SessionBook
+from controller.session import Session
+from controller.sessions import SessionBook
 
 log = logging.getLogger(__name__)
-
-MAX_ENDS = 1024
-
-PEERS: dict[int, str] = {
-    Role.ROLE_UE: "UE",
-    Role.ROLE_EDGE: "edge server",
-    Role.ROLE_CHANNEL: "channel emulator",
-}
-
-
-@dataclass(eq=False, slots=True)
-class End:
-    """One attachment."""
-
-    key: int
-    hello: controller_pb2.Hello
-    peer: str
-    """Where its connection comes from."""
-
-    in_order: bool = False
-    """It ended its stream itself; else it was lost."""
-
-    outbox: Outbox = field(default_factory=Outbox)
-    reader: asyncio.Task[None] | None = None
-
-    @property
-    def role(self) -> int:
-        return self.hello.role
-
-    def __str__(self) -> str:
-        return f"{Role.Name(self.role).removeprefix('ROLE_')} {self.hello.id}"
-
-    @property
-    def named(self) -> str:
-        """For the log: role, id, and where it serves or else where it came from."""
-        address = self.hello.address or self.peer
-        return f"{PEERS[self.role]} {self.hello.id!r} at {address}"
 
 
 class ControllerService(controller_pb2_grpc.ControllerServicer):
@@ -75,8 +38,7 @@ class ControllerService(controller_pb2_grpc.ControllerServicer):
         self._book = book
         self._clock = clock
         self._log = decision_log
-        self._ends: dict[int, End] = {}
-        self._attachments = 0
+        self._ends = Ends()
         self._failures: dict[str, str] = {}
         self._stopping = False
 
@@ -101,6 +63,7 @@ class ControllerService(controller_pb2_grpc.ControllerServicer):
                     controller_instance=self.instance,
                     policy=self._book.policy.name,
                     report_interval_ms=self._book.settings.report_interval_ms,
+                    report_interval_tokens=self._book.settings.decision_interval_tokens,
                 )
             )
             end.reader = asyncio.create_task(self._read(end, request_iterator))
@@ -143,17 +106,13 @@ class ControllerService(controller_pb2_grpc.ControllerServicer):
         self._stopping = True
 
     async def close(self) -> None:
-        for end in list(self._ends.values()):
+        for end in self._ends:
             self._detach(end)
         if self._log:
             self._log.close()
 
     def _attach(self, hello: controller_pb2.Hello, peer: str) -> End:
-        if len(self._ends) >= MAX_ENDS:
-            raise SessionLimitError(f"{MAX_ENDS} ends are attached already")
-        self._attachments += 1
-        end = End(self._attachments, hello, peer)
-        self._ends[end.key] = end
+        end = self._ends.attach(hello, peer)
         if end.role == Role.ROLE_EDGE:  # what is on its way to the UEs is still to be prepared
             for session in self._book.sessions.values():
                 if session.pending:
@@ -162,11 +121,8 @@ class ControllerService(controller_pb2_grpc.ControllerServicer):
         return end
 
     def _detach(self, end: End) -> None:
-        if self._ends.pop(end.key, None) is None:
+        if not self._ends.detach(end):
             return
-        end.outbox.close()
-        if end.reader:
-            end.reader.cancel()
         dropped = self._book.drop(end.key)
         for session in dropped:
             self._forget(session.session_id)
@@ -242,12 +198,16 @@ class ControllerService(controller_pb2_grpc.ControllerServicer):
             self._warn(session.session_id, session.unfit)
 
     def _report(self, end: End, session: Session, report: controller_pb2.SessionReport) -> None:
-        if end.role == Role.ROLE_UE:
-            self._book.confirm(session, report.split, report.split_version)
+        from_ue = end.role == Role.ROLE_UE
+        if from_ue:
+            session.confirm(report.split, report.split_version)
+        elif self._book.settings.decision_interval_tokens:
+            return  # when it comes is a matter of the wall clock
         now_ns = self._clock.now_ns()
         if report.HasField("channel") and report.channel.HasField("estimate"):
             self._book.observe(session, now_ns, estimate(report.channel.estimate))
-        considered = self._book.consider(session, now_ns)
+        tokens = report.stream_offset if from_ue else None
+        considered = self._book.consider(session, now_ns, tokens)
         if considered:
             self._carry_out([considered])
 
@@ -283,24 +243,25 @@ class ControllerService(controller_pb2_grpc.ControllerServicer):
 
     def _carry_out(self, considerations: Iterable[Consideration]) -> None:
         for considered in considerations:
+            owner = self._book.get(considered.session_id).owner
             if considered.decision:
-                self._deliver(considered.decision)
+                self._ends.deliver(considered.answer, owner=owner, role=Role.ROLE_EDGE)
+            elif self._is_awaited(considered):
+                self._ends.deliver(considered.answer, owner=owner)
             if considered.failure:
                 self._warn(considered.session_id, considered.failure)
             if self._log:
                 policy = self._book.policy.name
                 self._log.write(decision_record(considered, time.time(), self.instance, policy))
 
-    def _deliver(self, decision: Decision) -> None:
-        owner = self._book.get(decision.session_id).owner
-        for end in self._ends.values():
-            if end.key == owner or end.role == Role.ROLE_EDGE:
-                end.outbox.put(decision)
+    def _is_awaited(self, considered: Consideration) -> bool:
+        """Whether the UE may wait for an answer to this report, whatever it is."""
+        by_tokens = self._book.settings.decision_interval_tokens > 0
+        return by_tokens and considered.tokens is not None
 
     def _forget(self, session_id: str) -> None:
         self._failures.pop(session_id, None)
-        for end in self._ends.values():
-            end.outbox.discard(session_id)
+        self._ends.forget(session_id)
 
     def _warn(self, session_id: str, failure: Exception) -> None:
         """Says once per session what keeps the policy from deciding."""
@@ -321,6 +282,7 @@ class ControllerService(controller_pb2_grpc.ControllerServicer):
             version=decision.version,
             split=decision.split,
             reason=decision.reason,
+            stream_offset=decision.tokens or 0,
         )
 
     def _status(self, sessions: Iterable[Session]) -> controller_pb2.SplitStatus:
@@ -328,5 +290,5 @@ class ControllerService(controller_pb2_grpc.ControllerServicer):
             controller_instance=self.instance,
             policy=self._book.policy.name,
             sessions=[session_status(session) for session in sessions],
-            attached=[end.hello for end in self._ends.values()],
+            attached=[end.hello for end in self._ends],
         )

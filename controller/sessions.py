@@ -13,70 +13,15 @@ from airsplit.errors import (
     InputError,
     SessionExistsError,
     SessionLimitError,
-    SplitError,
     TransitionError,
     UnknownSessionError,
 )
 from airsplit.layer_range import LayerRange
-from controller.decisions import Consideration, Decision, Settings
+from controller.decisions import Consideration, Settings
 from controller.estimate import Estimate, SmoothedEstimate
-from controller.policy import Action, Governor, ModelId, Observation, Policy, hold
-
-
-@dataclass(slots=True)
-class Session:
-    """One generation that runs across a split."""
-
-    session_id: str
-    ue_id: str
-    owner: int
-    """The UE's attachment."""
-
-    model: ModelId
-    splits: LayerRange
-    split: int
-    """Committed by the UE."""
-
-    target: int
-    """Decided last; equals `split` once the decision is committed."""
-
-    estimate: SmoothedEstimate
-    governor: Governor
-    pinned: bool = False
-    """The UE's user chose the split: the policy leaves it alone, an operator may still move it."""
-
-    split_version: int = 1
-    decisions: int = 0
-    """Version of the last decision."""
-
-    pending: Decision | None = None
-    """Sent, neither committed nor rejected. A newer one supersedes it."""
-
-    sent_ns: int = 0
-    """When `pending` was last sent."""
-
-    override: int | None = None
-    """The operator's split, until it is released."""
-
-    switches: int = 0
-    unfit: Exception | None = None
-    """Why the policy may not decide about this session's model."""
-
-    considered_ns: int | None = None
-
-    @property
-    def observation(self) -> Observation:
-        now = self.estimate.current
-        return Observation(now.sigma, now.m, now.loss, now.snr_db, self.split, self.splits)
-
-    def require_split(self, name: str, split: int) -> None:
-        """Raises: SplitError: not a split that both ends hold."""
-        if split not in self.splits:
-            raise SplitError(f"{name}: {split}; allowed: {_range(self.splits)}")
-
-
-def _range(splits: LayerRange) -> str:
-    return f"{splits.start}-{splits.stop - 1}"
+from controller.hysteresis import Hysteresis
+from controller.policy import Action, ModelId, Policy, hold
+from controller.session import Session
 
 
 @dataclass
@@ -123,7 +68,7 @@ class SessionBook:
             target=split,
             pinned=pinned,
             estimate=SmoothedEstimate(self.settings.smoothing_ms),
-            governor=Governor(self.settings.min_dwell_ms),
+            hysteresis=Hysteresis(self.settings.min_dwell_ms, self.settings.confirmations),
         )
         session.require_split("split", split)
         if known:
@@ -159,19 +104,6 @@ class SessionBook:
         """Takes in what the channel was like."""
         session.estimate.update(now_ns, estimate)
 
-    def confirm(self, session: Session, split: int, split_version: int) -> None:
-        """What the UE says is in force, in a report.
-
-        Raises:
-            SplitError: not an allowed split.
-        """
-        session.require_split("split", split)
-        session.split, session.split_version = split, split_version
-        if session.pending and session.pending.split == split:
-            session.pending = None
-        if session.pending is None:
-            session.target = split
-
     def commit(self, session: Session, split: int, split_version: int, decided: int | None) -> None:
         """The UE stamped a new split; `decided` is the version of our decision, if it was ours.
 
@@ -182,7 +114,7 @@ class SessionBook:
         session.switches += 1
         if session.pending and decided is not None and decided >= session.pending.version:
             session.pending = None
-        self.confirm(session, split, split_version)
+        session.confirm(split, split_version)
 
     def reject(self, session: Session, decided: int | None) -> bool:
         """The UE could not follow; the old split goes on. Whether it was the last decision."""
@@ -201,33 +133,40 @@ class SessionBook:
             self.end(session)
         return gone
 
-    def consider(self, session: Session, now_ns: int) -> Consideration | None:
+    def consider(
+        self, session: Session, now_ns: int, tokens: int | None = None
+    ) -> Consideration | None:
         """Decides about one session; None while the last look at it is too recent.
 
         A decision that stays unanswered is given out again as it was: it or its answer may have
         been lost with an attachment, and a UE that followed it finds nothing left to do.
 
         A policy that fails leaves the split as it is, whatever it raised.
+
+        Args:
+            tokens: that have crossed in this session, where the report says so.
         """
-        last_ns, interval_ms = session.considered_ns, self.settings.decision_interval_ms
-        if last_ns is not None and now_ns - last_ns < interval_ms * 1e6:
+        if not self._is_due(session, now_ns, tokens):
             return None
         session.considered_ns = now_ns
+        session.considered_tokens = tokens or 0
         action, failure = self._wanted(session)
+        wanted = session.target if action.hold else action.split
+        held = session.hysteresis.holds(now_ns, session.target, wanted)
         if failure is not None:
-            return _consideration(session, action, action.reason, failure=failure)
-        if action.hold or action.split == session.target:
+            return session.considered(action, action.reason, failure=failure, tokens=tokens)
+        if wanted == session.target:
             again = session.pending if self._is_overdue(session, now_ns) else None
             if again is None:
-                return _consideration(session, action, action.reason)
+                return session.considered(action, action.reason, tokens=tokens)
             session.sent_ns = now_ns
-            return _consideration(session, action, "again: neither committed nor rejected", again)
-        if not session.governor.admits(now_ns, session.target, action.split):
-            dwell_ms = self.settings.min_dwell_ms
-            return _consideration(session, action, f"held: dwell of {dwell_ms:g} ms")
+            reason = "again: neither committed nor rejected"
+            return session.considered(action, reason, again, tokens=tokens)
+        if held:
+            return session.considered(action, f"held: {held}", tokens=tokens)
         source = "policy" if session.override is None else "operator"
-        decision = self._decide(session, now_ns, action.split, source)
-        return _consideration(session, action, action.reason, decision)
+        decision = session.decide(now_ns, wanted, source)
+        return session.considered(action, action.reason, decision, tokens=tokens)
 
     def set_override(self, session_id: str, split: int, now_ns: int) -> list[Consideration]:
         """The operator's split for one session, or for all where `session_id` is empty; at once.
@@ -241,15 +180,17 @@ class SessionBook:
             raise UnknownSessionError("no session is attached")
         for session in chosen:
             if split not in session.splits:
-                raise InputError.of("split", split, _range(session.splits))
+                raise InputError.of("split", split, session.splits_text)
         considered = []
         for session in chosen:
             session.override = split
             decision = None
             if split != session.target:
-                decision = self._decide(session, now_ns, split, "operator")
+                decision = session.decide(now_ns, split, "operator")
             action = Action(split, "operator")
-            considered.append(_consideration(session, action, "operator", decision))
+            # It may take the place of an answer that the UE waits for.
+            tokens = session.considered_tokens or None
+            considered.append(session.considered(action, "operator", decision, tokens=tokens))
         return considered
 
     def release(self, session_id: str) -> None:
@@ -285,27 +226,13 @@ class SessionBook:
                 failure = error
         return hold(session.observation, f"policy failed: {failure}"), failure
 
-    def _decide(self, session: Session, now_ns: int, split: int, reason: str) -> Decision:
-        session.decisions += 1
-        decision = Decision(session.ue_id, session.session_id, session.decisions, split, reason)
-        session.target = split
-        # Back to the committed split: the UE drops what was pending and has nothing to commit.
-        session.pending = decision if split != session.split else None
-        session.sent_ns = now_ns
-        session.governor.changed(now_ns)
-        return decision
+    def _is_due(self, session: Session, now_ns: int, tokens: int | None) -> bool:
+        """By tokens each time that a multiple of the interval is reached, else by time."""
+        every = self.settings.decision_interval_tokens
+        if every:
+            return tokens is not None and tokens // every > session.considered_tokens // every
+        last_ns, interval_ms = session.considered_ns, self.settings.decision_interval_ms
+        return last_ns is None or now_ns - last_ns >= interval_ms * 1e6
 
     def _is_overdue(self, session: Session, now_ns: int) -> bool:
         return now_ns - session.sent_ns >= self.settings.resend_ms * 1e6
-
-
-def _consideration(
-    session: Session,
-    action: Action,
-    reason: str,
-    decision: Decision | None = None,
-    failure: Exception | None = None,
-) -> Consideration:
-    return Consideration(
-        session.ue_id, session.session_id, session.observation, action, reason, decision, failure
-    )

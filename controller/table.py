@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from airsplit.errors import InputError
-from controller.features import inverse_m, noise_coordinate
+from controller.features import inverse_m
+from controller.learning.space import ChannelSpace, Floats, Ints, noise_coordinate, require_splits
 from controller.policy import ModelId
 
 FORMAT = "airsplit-table/1"
@@ -61,7 +61,7 @@ class PerplexityTable:
             if not np.isfinite(values).all():
                 raise InputError(f"table: {name} has values that are not finite")
         for name, axis in (("sigma", self._x), ("m", self._y)):
-            if len(axis) < 2 or axis[0] != 0 or list(axis) != sorted(set(axis)):
+            if len(axis) < 2 or axis[0] != 0 or not (np.diff(axis) > 0).all():
                 start = "0, ascending" if name == "sigma" else "inf, descending"
                 raise InputError.of(
                     f"table: {name}", getattr(self, name), f"2 or more, from {start}"
@@ -70,12 +70,10 @@ class PerplexityTable:
             raise InputError.of("table: clean_nll", self.clean_nll, f"below {self.chance_nll}")
 
     @cached_property
-    def _x(self) -> list[float]:
-        return [noise_coordinate(sigma) for sigma in self.sigma]
-
-    @cached_property
-    def _y(self) -> list[float]:
-        return [inverse_m(m) for m in self.m]
+    def space(self) -> ChannelSpace:
+        """The channels that were measured, and what lies between."""
+        high = (self.sigma_max, self.inverse_m_max)
+        return ChannelSpace(("sigma", "inverse_m"), (0.0, 0.0), high)
 
     @property
     def sigma_max(self) -> float:
@@ -85,21 +83,57 @@ class PerplexityTable:
     def inverse_m_max(self) -> float:
         return inverse_m(self.m[-1])
 
-    def row(self, sigma: float, m: float) -> np.ndarray:
+    def row(self, sigma: float, m: float) -> Floats:
         """NLL for every split p at one channel: [L + 1].
 
         Raises:
-            InputError: the channel is outside what was measured.
+            InputError: as `rows`.
         """
-        if not 0 <= sigma <= self.sigma_max:
-            raise InputError.of("sigma", sigma, f"0-{self.sigma_max:g}, what the table covers")
-        if not self.m[-1] <= m:
-            raise InputError.of("m", m, f"at least {self.m[-1]:g}, what the table covers")
+        row: Floats = self.rows(np.array([[sigma, inverse_m(m)]]))[0]
+        return row
+
+    def rows(self, channels: Floats) -> Floats:
+        """NLL for every split p at channels (sigma, 1/m), [n, 2]: [n, L + 1].
+
+        Raises:
+            InputError: a channel is outside what was measured.
+        """
+        corners, weights = self._around(channels)
+        rows: Floats = np.einsum("cn,cnp->np", weights, self._cells[corners])
+        return rows
+
+    def at(self, channels: Floats, splits: Ints) -> Floats:
+        """NLL at channels (sigma, 1/m), [n, 2], and splits, [n]: [n].
+
+        Raises:
+            InputError: a channel or a split is outside what was measured.
+        """
+        corners, weights = self._around(channels)
+        chosen = require_splits(splits, 0, self.model.layers + 1)
+        values: Floats = (weights * self._cells[corners, chosen]).sum(axis=0)
+        return values
+
+    def _around(self, channels: Floats) -> tuple[Ints, Floats]:
+        """The four cells around each channel, by row of `_cells`, and their weights: [4, n]."""
+        sigma, share = self.space.require(channels).T
         i, u = _locate(self._x, noise_coordinate(sigma))
-        j, v = _locate(self._y, inverse_m(m))
-        low = (1 - v) * self.nll[i, j] + v * self.nll[i, j + 1]
-        high = (1 - v) * self.nll[i + 1, j] + v * self.nll[i + 1, j + 1]
-        return np.asarray((1 - u) * low + u * high)
+        j, v = _locate(self._y, share)
+        corner = i * len(self.m) + j
+        corners = np.stack([corner, corner + 1, corner + len(self.m), corner + len(self.m) + 1])
+        return corners, np.stack([(1 - u) * (1 - v), (1 - u) * v, u * (1 - v), u * v])
+
+    @cached_property
+    def _cells(self) -> Floats:
+        """[sigma * m, L + 1]"""
+        return self.nll.reshape(-1, self.model.layers + 1)
+
+    @cached_property
+    def _x(self) -> Floats:
+        return noise_coordinate(self.sigma)
+
+    @cached_property
+    def _y(self) -> Floats:
+        return np.array([inverse_m(m) for m in self.m])
 
     def save(self, path: Path) -> None:
         record = {
@@ -145,7 +179,7 @@ class PerplexityTable:
             raise InputError(f"{path}: {error}") from error
 
 
-def _locate(axis: Sequence[float], value: float) -> tuple[int, float]:
-    """The cell [i, i + 1] that holds `value`, and how far into it, 0..1."""
-    i = min(max(bisect_right(axis, value) - 1, 0), len(axis) - 2)
-    return i, (value - axis[i]) / (axis[i + 1] - axis[i])
+def _locate(axis: Floats, values: Floats) -> tuple[Ints, Floats]:
+    """The cells [i, i + 1] that hold `values`, [n], and how far into them, 0..1."""
+    i = np.searchsorted(axis[1:-1], values, side="right")
+    return i, (values - axis[i]) / (axis[i + 1] - axis[i])

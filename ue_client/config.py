@@ -46,6 +46,9 @@ class UeConfig:
     deadline_s: float = 10.0
     """Longest wait for a connection or an answer, seconds, above 0, up to a day."""
 
+    decision_wait_s: float = 0.0
+    """Longest wait for the controller: to be attached, and for its answer to a report; seconds."""
+
     threads: int | None = None
     """Threads of torch's CPU operators; half of the cores when None."""
 
@@ -64,6 +67,8 @@ class UeConfig:
             parse_dtype("--wire-dtype", self.wire_dtype)
         if not 0 < self.deadline_s <= 86_400:
             raise InputError.of("--deadline", self.deadline_s, "above 0, up to 86400 seconds")
+        if not 0 <= self.decision_wait_s <= 3600:
+            raise InputError.of("--decision-wait", self.decision_wait_s, "0-3600 seconds")
         if not 0 <= self.seed < 2**64:
             raise InputError.of("--seed", self.seed, "0 to 2^64 - 1")
         if self.threads is not None and self.threads < 1:
@@ -92,6 +97,14 @@ def add_arguments(parser: argparse.ArgumentParser, *, edge_required: bool) -> No
         default=10.0,
         metavar="S",
         help="longest wait for a connection or an answer, seconds (default 10)",
+    )
+    peers.add_argument(
+        "--decision-wait",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="with a controller that decides by tokens: wait for its answer to each report, at "
+        "most S seconds, so that decisions fall at the same tokens in every run (default 0: never)",
     )
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -163,5 +176,6 @@ def config_of(args: argparse.Namespace) -> UeConfig:
         ue_id=args.ue_id,
         seed=args.seed,
         deadline_s=args.deadline,
+        decision_wait_s=args.decision_wait,
         threads=args.threads,
     )

@@ -7,6 +7,7 @@ import threading
 import time
 
 from airsplit.attachment import AttachmentThread, ControllerAttachment
+from airsplit.frames import Frame
 from airsplit.v1 import controller_pb2, edge_pb2
 from ue_client.records import Answer
 from ue_client.session import UeSession
@@ -14,16 +15,25 @@ from ue_client.steering import Stay, Steering
 
 
 class ControllerSteering:
-    """Follows the controller's decisions; without one, an inner steering (a schedule, or none)."""
+    """Follows the controller's decisions; without one, an inner steering (a schedule, or none).
 
-    def __init__(self, address: str, ue_id: str, *, inner: Steering | None = None) -> None:
+    With `wait_s` it waits, at most so long, to be attached and for the answer to each report that a
+    controller that decides by tokens asked for: then decisions fall at the same tokens in each run.
+    """
+
+    def __init__(
+        self, address: str, ue_id: str, *, inner: Steering | None = None, wait_s: float = 0.0
+    ) -> None:
         hello = controller_pb2.Hello(role=controller_pb2.ROLE_UE, id=ue_id)
         self._ue_id = ue_id
         self._inner = inner or Stay()
+        self._wait_s = wait_s
         self._lock = threading.Lock()
+        self._answered = threading.Condition(self._lock)
         self._decided: dict[str, controller_pb2.SplitDecision] = {}
         self._applied: dict[str, controller_pb2.SplitDecision] = {}
         self._reported: dict[str, float] = {}
+        self._offsets: dict[str, int] = {}
         self._attachment = ControllerAttachment(address, hello, self._decide)
         self._thread = AttachmentThread(self._attachment)
 
@@ -38,6 +48,9 @@ class ControllerSteering:
             pinned=pinned,
         )
         self._attachment.post(controller_pb2.AttachRequest(started=started))
+        deadline = time.monotonic() + self._wait_s
+        while not self._attachment.attached and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     def end(self, session: UeSession) -> None:
         ended = controller_pb2.SessionEnded(session_id=session.id)
@@ -67,11 +80,8 @@ class ControllerSteering:
     def answered(self, session: UeSession, answer: Answer) -> None:
         if answer.switch is not None:
             self._committed(session, answer)
-        now = time.monotonic()
-        interval_s = self._attachment.report_interval_ms / 1e3
-        if now - self._reported.get(session.id, 0.0) < interval_s:
+        if not self._is_due(session.id, answer.frame):
             return
-        self._reported[session.id] = now
         report = controller_pb2.SessionReport(
             session_id=session.id,
             split=answer.frame.split,
@@ -80,8 +90,11 @@ class ControllerSteering:
             channel=answer.channel,
             ue_compute_ns=int(answer.trace.ue_ms * 1e6),
             edge_compute_ns=int(answer.trace.edge_ms * 1e6),
+            stream_offset=_offset(answer.frame),
         )
         self._attachment.post(controller_pb2.AttachRequest(report=report))
+        if self._attachment.report_interval_tokens:
+            self._await_answer(session.id, report.stream_offset)
 
     def rejected(self, session: UeSession, split: int, reason: str) -> None:
         decision = self._take(session, split)
@@ -123,5 +136,34 @@ class ControllerSteering:
         return applied
 
     def _decide(self, decision: controller_pb2.SplitDecision) -> None:
-        with self._lock:
+        with self._answered:
             self._decided[decision.session_id] = decision
+            self._answered.notify_all()
+
+    def _is_due(self, session_id: str, frame: Frame) -> bool:
+        """By tokens each time that a multiple of the interval is reached, else by time."""
+        before = self._offsets.get(session_id, 0)
+        self._offsets[session_id] = _offset(frame)
+        every = self._attachment.report_interval_tokens
+        if every:
+            return _offset(frame) // every > before // every
+        now = time.monotonic()
+        if now - self._reported.get(session_id, 0.0) < self._attachment.report_interval_ms / 1e3:
+            return False
+        self._reported[session_id] = now
+        return True
+
+    def _await_answer(self, session_id: str, offset: int) -> None:
+        def answered() -> bool:
+            decision = self._decided.get(session_id)
+            return not self._attachment.attached or (
+                decision is not None and decision.stream_offset >= offset
+            )
+
+        with self._answered:
+            self._answered.wait_for(answered, self._wait_s)
+
+
+def _offset(frame: Frame) -> int:
+    """Tokens of the session up to and with this frame, in all windows."""
+    return frame.stream_offset + frame.token_count

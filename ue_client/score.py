@@ -37,6 +37,8 @@ def score(
             session.begin_window()
         for start in range(0, len(ids), chunk):
             piece, targets = ids[start : start + chunk], ids[start + 1 : start + chunk + 1]
+            # What the answers so far led to is known before it is asked for.
+            yield from _collect(session, steering, leave=session.credits - 1)
             if steering.target(session, index) not in (None, session.split):
                 yield from _collect(session, steering, leave=0)
                 move(session, steering, index)
@@ -47,7 +49,6 @@ def score(
                 steering.answered(session, answer)
                 yield answer
                 continue
-            yield from _collect(session, steering, leave=session.credits - 1)
             session.submit(piece, Task.TASK_SCORE, targets)
     yield from _collect(session, steering, leave=0)
 

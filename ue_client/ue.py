@@ -61,7 +61,9 @@ class Ue:
             )
             self._controlled: ControllerSteering | None = None
             if config.controller is not None:
-                self._controlled = ControllerSteering(config.controller, config.ue_id, inner=inner)
+                self._controlled = ControllerSteering(
+                    config.controller, config.ue_id, inner=inner, wait_s=config.decision_wait_s
+                )
                 stack.callback(self._controlled.close)
             self.steering: Steering = self._controlled or inner
             self._stack = stack.pop_all()

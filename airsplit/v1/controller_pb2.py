@@ -26,43 +26,43 @@ from airsplit.v1 import channel_pb2 as airsplit_dot_v1_dot_channel__pb2
 from airsplit.v1 import edge_pb2 as airsplit_dot_v1_dot_edge__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61irsplit/v1/controller.proto\x12\x0b\x61irsplit.v1\x1a\x19\x61irsplit/v1/channel.proto\x1a\x16\x61irsplit/v1/edge.proto\"E\n\x05Hello\x12\x1f\n\x04role\x18\x01 \x01(\x0e\x32\x11.airsplit.v1.Role\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\"\xa2\x01\n\x0eSessionStarted\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05ue_id\x18\x02 \x01(\t\x12)\n\x05model\x18\x03 \x01(\x0b\x32\x1a.airsplit.v1.ModelIdentity\x12#\n\x06splits\x18\x04 \x01(\x0b\x32\x13.airsplit.v1.Layers\x12\r\n\x05split\x18\x05 \x01(\r\x12\x0e\n\x06pinned\x18\x06 \x01(\x08\"\xb8\x01\n\rSessionReport\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05split\x18\x02 \x01(\r\x12\x15\n\rsplit_version\x18\x03 \x01(\x04\x12\x10\n\x08position\x18\x04 \x01(\r\x12+\n\x07\x63hannel\x18\x05 \x01(\x0b\x32\x1a.airsplit.v1.ChannelReport\x12\x15\n\rue_compute_ns\x18\x06 \x01(\x04\x12\x17\n\x0f\x65\x64ge_compute_ns\x18\x07 \x01(\x04\"\xd1\x01\n\x0eSplitCommitted\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x15\n\rsplit_version\x18\x02 \x01(\x04\x12\x12\n\nsplit_from\x18\x03 \x01(\r\x12\x10\n\x08split_to\x18\x04 \x01(\r\x12\x10\n\x08position\x18\x05 \x01(\r\x12\x15\n\rhandoff_bytes\x18\x06 \x01(\x04\x12\x0e\n\x06gap_ns\x18\x07 \x01(\x04\x12\x1b\n\x13\x63ontroller_instance\x18\x08 \x01(\t\x12\x18\n\x10\x64\x65\x63ision_version\x18\t \x01(\x04\"y\n\rSplitRejected\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05split\x18\x02 \x01(\r\x12\x1b\n\x13\x63ontroller_instance\x18\x03 \x01(\t\x12\x18\n\x10\x64\x65\x63ision_version\x18\x04 \x01(\x04\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\"\n\x0cSessionEnded\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\xab\x02\n\rAttachRequest\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.airsplit.v1.HelloH\x00\x12.\n\x07started\x18\x02 \x01(\x0b\x32\x1b.airsplit.v1.SessionStartedH\x00\x12,\n\x06report\x18\x03 \x01(\x0b\x32\x1a.airsplit.v1.SessionReportH\x00\x12\x30\n\tcommitted\x18\x04 \x01(\x0b\x32\x1b.airsplit.v1.SplitCommittedH\x00\x12.\n\x08rejected\x18\x05 \x01(\x0b\x32\x1a.airsplit.v1.SplitRejectedH\x00\x12*\n\x05\x65nded\x18\x06 \x01(\x0b\x32\x19.airsplit.v1.SessionEndedH\x00\x42\t\n\x07message\"\x7f\n\rSplitDecision\x12\r\n\x05ue_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x1b\n\x13\x63ontroller_instance\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12\r\n\x05split\x18\x05 \x01(\r\x12\x0e\n\x06reason\x18\x06 \x01(\t\"S\n\x08\x41ttached\x12\x1b\n\x13\x63ontroller_instance\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\x1a\n\x12report_interval_ms\x18\x03 \x01(\r\"v\n\x0e\x41ttachResponse\x12)\n\x08\x61ttached\x18\x01 \x01(\x0b\x32\x15.airsplit.v1.AttachedH\x00\x12.\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0b\x32\x1a.airsplit.v1.SplitDecisionH\x00\x42\t\n\x07message\"\xf2\x01\n\rSessionStatus\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05ue_id\x18\x02 \x01(\t\x12#\n\x06splits\x18\x03 \x01(\x0b\x32\x13.airsplit.v1.Layers\x12\r\n\x05split\x18\x04 \x01(\r\x12\x0e\n\x06target\x18\x05 \x01(\r\x12\x15\n\rsplit_version\x18\x06 \x01(\x04\x12\x10\n\x08switches\x18\x07 \x01(\x04\x12\x12\n\noverridden\x18\x08 \x01(\x08\x12-\n\x07\x63hannel\x18\t \x01(\x0b\x32\x1c.airsplit.v1.ChannelEstimate\x12\x0e\n\x06pinned\x18\n \x01(\x08\"%\n\x0fGetSplitRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"S\n\x0fSetSplitRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x05split\x18\x02 \x01(\rH\x00\x12\x11\n\x07release\x18\x03 \x01(\x08H\x00\x42\x08\n\x06target\"\x8e\x01\n\x0bSplitStatus\x12\x1b\n\x13\x63ontroller_instance\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12,\n\x08sessions\x18\x03 \x03(\x0b\x32\x1a.airsplit.v1.SessionStatus\x12$\n\x08\x61ttached\x18\x04 \x03(\x0b\x32\x12.airsplit.v1.Hello*J\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0b\n\x07ROLE_UE\x10\x01\x12\r\n\tROLE_EDGE\x10\x02\x12\x10\n\x0cROLE_CHANNEL\x10\x03\x32\xdb\x01\n\nController\x12\x45\n\x06\x41ttach\x12\x1a.airsplit.v1.AttachRequest\x1a\x1b.airsplit.v1.AttachResponse(\x01\x30\x01\x12\x42\n\x08GetSplit\x12\x1c.airsplit.v1.GetSplitRequest\x1a\x18.airsplit.v1.SplitStatus\x12\x42\n\x08SetSplit\x12\x1c.airsplit.v1.SetSplitRequest\x1a\x18.airsplit.v1.SplitStatusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61irsplit/v1/controller.proto\x12\x0b\x61irsplit.v1\x1a\x19\x61irsplit/v1/channel.proto\x1a\x16\x61irsplit/v1/edge.proto\"E\n\x05Hello\x12\x1f\n\x04role\x18\x01 \x01(\x0e\x32\x11.airsplit.v1.Role\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\"\xa2\x01\n\x0eSessionStarted\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05ue_id\x18\x02 \x01(\t\x12)\n\x05model\x18\x03 \x01(\x0b\x32\x1a.airsplit.v1.ModelIdentity\x12#\n\x06splits\x18\x04 \x01(\x0b\x32\x13.airsplit.v1.Layers\x12\r\n\x05split\x18\x05 \x01(\r\x12\x0e\n\x06pinned\x18\x06 \x01(\x08\"\xcf\x01\n\rSessionReport\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05split\x18\x02 \x01(\r\x12\x15\n\rsplit_version\x18\x03 \x01(\x04\x12\x10\n\x08position\x18\x04 \x01(\r\x12+\n\x07\x63hannel\x18\x05 \x01(\x0b\x32\x1a.airsplit.v1.ChannelReport\x12\x15\n\rue_compute_ns\x18\x06 \x01(\x04\x12\x17\n\x0f\x65\x64ge_compute_ns\x18\x07 \x01(\x04\x12\x15\n\rstream_offset\x18\x08 \x01(\x04\"\xd1\x01\n\x0eSplitCommitted\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x15\n\rsplit_version\x18\x02 \x01(\x04\x12\x12\n\nsplit_from\x18\x03 \x01(\r\x12\x10\n\x08split_to\x18\x04 \x01(\r\x12\x10\n\x08position\x18\x05 \x01(\r\x12\x15\n\rhandoff_bytes\x18\x06 \x01(\x04\x12\x0e\n\x06gap_ns\x18\x07 \x01(\x04\x12\x1b\n\x13\x63ontroller_instance\x18\x08 \x01(\t\x12\x18\n\x10\x64\x65\x63ision_version\x18\t \x01(\x04\"y\n\rSplitRejected\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05split\x18\x02 \x01(\r\x12\x1b\n\x13\x63ontroller_instance\x18\x03 \x01(\t\x12\x18\n\x10\x64\x65\x63ision_version\x18\x04 \x01(\x04\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\"\n\x0cSessionEnded\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\xab\x02\n\rAttachRequest\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.airsplit.v1.HelloH\x00\x12.\n\x07started\x18\x02 \x01(\x0b\x32\x1b.airsplit.v1.SessionStartedH\x00\x12,\n\x06report\x18\x03 \x01(\x0b\x32\x1a.airsplit.v1.SessionReportH\x00\x12\x30\n\tcommitted\x18\x04 \x01(\x0b\x32\x1b.airsplit.v1.SplitCommittedH\x00\x12.\n\x08rejected\x18\x05 \x01(\x0b\x32\x1a.airsplit.v1.SplitRejectedH\x00\x12*\n\x05\x65nded\x18\x06 \x01(\x0b\x32\x19.airsplit.v1.SessionEndedH\x00\x42\t\n\x07message\"\x96\x01\n\rSplitDecision\x12\r\n\x05ue_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x1b\n\x13\x63ontroller_instance\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12\r\n\x05split\x18\x05 \x01(\r\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x15\n\rstream_offset\x18\x07 \x01(\x04\"s\n\x08\x41ttached\x12\x1b\n\x13\x63ontroller_instance\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\x1a\n\x12report_interval_ms\x18\x03 \x01(\r\x12\x1e\n\x16report_interval_tokens\x18\x04 \x01(\r\"v\n\x0e\x41ttachResponse\x12)\n\x08\x61ttached\x18\x01 \x01(\x0b\x32\x15.airsplit.v1.AttachedH\x00\x12.\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0b\x32\x1a.airsplit.v1.SplitDecisionH\x00\x42\t\n\x07message\"\xf2\x01\n\rSessionStatus\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05ue_id\x18\x02 \x01(\t\x12#\n\x06splits\x18\x03 \x01(\x0b\x32\x13.airsplit.v1.Layers\x12\r\n\x05split\x18\x04 \x01(\r\x12\x0e\n\x06target\x18\x05 \x01(\r\x12\x15\n\rsplit_version\x18\x06 \x01(\x04\x12\x10\n\x08switches\x18\x07 \x01(\x04\x12\x12\n\noverridden\x18\x08 \x01(\x08\x12-\n\x07\x63hannel\x18\t \x01(\x0b\x32\x1c.airsplit.v1.ChannelEstimate\x12\x0e\n\x06pinned\x18\n \x01(\x08\"%\n\x0fGetSplitRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"S\n\x0fSetSplitRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x05split\x18\x02 \x01(\rH\x00\x12\x11\n\x07release\x18\x03 \x01(\x08H\x00\x42\x08\n\x06target\"\x8e\x01\n\x0bSplitStatus\x12\x1b\n\x13\x63ontroller_instance\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12,\n\x08sessions\x18\x03 \x03(\x0b\x32\x1a.airsplit.v1.SessionStatus\x12$\n\x08\x61ttached\x18\x04 \x03(\x0b\x32\x12.airsplit.v1.Hello*J\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0b\n\x07ROLE_UE\x10\x01\x12\r\n\tROLE_EDGE\x10\x02\x12\x10\n\x0cROLE_CHANNEL\x10\x03\x32\xdb\x01\n\nController\x12\x45\n\x06\x41ttach\x12\x1a.airsplit.v1.AttachRequest\x1a\x1b.airsplit.v1.AttachResponse(\x01\x30\x01\x12\x42\n\x08GetSplit\x12\x1c.airsplit.v1.GetSplitRequest\x1a\x18.airsplit.v1.SplitStatus\x12\x42\n\x08SetSplit\x12\x1c.airsplit.v1.SetSplitRequest\x1a\x18.airsplit.v1.SplitStatusb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'airsplit.v1.controller_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=2040
-  _globals['_ROLE']._serialized_end=2114
+  _globals['_ROLE']._serialized_start=2119
+  _globals['_ROLE']._serialized_end=2193
   _globals['_HELLO']._serialized_start=96
   _globals['_HELLO']._serialized_end=165
   _globals['_SESSIONSTARTED']._serialized_start=168
   _globals['_SESSIONSTARTED']._serialized_end=330
   _globals['_SESSIONREPORT']._serialized_start=333
-  _globals['_SESSIONREPORT']._serialized_end=517
-  _globals['_SPLITCOMMITTED']._serialized_start=520
-  _globals['_SPLITCOMMITTED']._serialized_end=729
-  _globals['_SPLITREJECTED']._serialized_start=731
-  _globals['_SPLITREJECTED']._serialized_end=852
-  _globals['_SESSIONENDED']._serialized_start=854
-  _globals['_SESSIONENDED']._serialized_end=888
-  _globals['_ATTACHREQUEST']._serialized_start=891
-  _globals['_ATTACHREQUEST']._serialized_end=1190
-  _globals['_SPLITDECISION']._serialized_start=1192
-  _globals['_SPLITDECISION']._serialized_end=1319
-  _globals['_ATTACHED']._serialized_start=1321
-  _globals['_ATTACHED']._serialized_end=1404
-  _globals['_ATTACHRESPONSE']._serialized_start=1406
-  _globals['_ATTACHRESPONSE']._serialized_end=1524
-  _globals['_SESSIONSTATUS']._serialized_start=1527
-  _globals['_SESSIONSTATUS']._serialized_end=1769
-  _globals['_GETSPLITREQUEST']._serialized_start=1771
-  _globals['_GETSPLITREQUEST']._serialized_end=1808
-  _globals['_SETSPLITREQUEST']._serialized_start=1810
-  _globals['_SETSPLITREQUEST']._serialized_end=1893
-  _globals['_SPLITSTATUS']._serialized_start=1896
-  _globals['_SPLITSTATUS']._serialized_end=2038
-  _globals['_CONTROLLER']._serialized_start=2117
-  _globals['_CONTROLLER']._serialized_end=2336
+  _globals['_SESSIONREPORT']._serialized_end=540
+  _globals['_SPLITCOMMITTED']._serialized_start=543
+  _globals['_SPLITCOMMITTED']._serialized_end=752
+  _globals['_SPLITREJECTED']._serialized_start=754
+  _globals['_SPLITREJECTED']._serialized_end=875
+  _globals['_SESSIONENDED']._serialized_start=877
+  _globals['_SESSIONENDED']._serialized_end=911
+  _globals['_ATTACHREQUEST']._serialized_start=914
+  _globals['_ATTACHREQUEST']._serialized_end=1213
+  _globals['_SPLITDECISION']._serialized_start=1216
+  _globals['_SPLITDECISION']._serialized_end=1366
+  _globals['_ATTACHED']._serialized_start=1368
+  _globals['_ATTACHED']._serialized_end=1483
+  _globals['_ATTACHRESPONSE']._serialized_start=1485
+  _globals['_ATTACHRESPONSE']._serialized_end=1603
+  _globals['_SESSIONSTATUS']._serialized_start=1606
+  _globals['_SESSIONSTATUS']._serialized_end=1848
+  _globals['_GETSPLITREQUEST']._serialized_start=1850
+  _globals['_GETSPLITREQUEST']._serialized_end=1887
+  _globals['_SETSPLITREQUEST']._serialized_start=1889
+  _globals['_SETSPLITREQUEST']._serialized_end=1972
+  _globals['_SPLITSTATUS']._serialized_start=1975
+  _globals['_SPLITSTATUS']._serialized_end=2117
+  _globals['_CONTROLLER']._serialized_start=2196
+  _globals['_CONTROLLER']._serialized_end=2415
 # @@protoc_insertion_point(module_scope)

@@ -47,7 +47,7 @@ class SessionStarted(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., ue_id: _Optional[str] = ..., model: _Optional[_Union[_edge_pb2.ModelIdentity, _Mapping]] = ..., splits: _Optional[_Union[_edge_pb2.Layers, _Mapping]] = ..., split: _Optional[int] = ..., pinned: _Optional[bool] = ...) -> None: ...
 
 class SessionReport(_message.Message):
-    __slots__ = ("session_id", "split", "split_version", "position", "channel", "ue_compute_ns", "edge_compute_ns")
+    __slots__ = ("session_id", "split", "split_version", "position", "channel", "ue_compute_ns", "edge_compute_ns", "stream_offset")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
     SPLIT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +55,7 @@ class SessionReport(_message.Message):
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
     UE_COMPUTE_NS_FIELD_NUMBER: _ClassVar[int]
     EDGE_COMPUTE_NS_FIELD_NUMBER: _ClassVar[int]
+    STREAM_OFFSET_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     split: int
     split_version: int
@@ -62,7 +63,8 @@ class SessionReport(_message.Message):
     channel: _channel_pb2.ChannelReport
     ue_compute_ns: int
     edge_compute_ns: int
-    def __init__(self, session_id: _Optional[str] = ..., split: _Optional[int] = ..., split_version: _Optional[int] = ..., position: _Optional[int] = ..., channel: _Optional[_Union[_channel_pb2.ChannelReport, _Mapping]] = ..., ue_compute_ns: _Optional[int] = ..., edge_compute_ns: _Optional[int] = ...) -> None: ...
+    stream_offset: int
+    def __init__(self, session_id: _Optional[str] = ..., split: _Optional[int] = ..., split_version: _Optional[int] = ..., position: _Optional[int] = ..., channel: _Optional[_Union[_channel_pb2.ChannelReport, _Mapping]] = ..., ue_compute_ns: _Optional[int] = ..., edge_compute_ns: _Optional[int] = ..., stream_offset: _Optional[int] = ...) -> None: ...
 
 class SplitCommitted(_message.Message):
     __slots__ = ("session_id", "split_version", "split_from", "split_to", "position", "handoff_bytes", "gap_ns", "controller_instance", "decision_version")
@@ -123,30 +125,34 @@ class AttachRequest(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., started: _Optional[_Union[SessionStarted, _Mapping]] = ..., report: _Optional[_Union[SessionReport, _Mapping]] = ..., committed: _Optional[_Union[SplitCommitted, _Mapping]] = ..., rejected: _Optional[_Union[SplitRejected, _Mapping]] = ..., ended: _Optional[_Union[SessionEnded, _Mapping]] = ...) -> None: ...
 
 class SplitDecision(_message.Message):
-    __slots__ = ("ue_id", "session_id", "controller_instance", "version", "split", "reason")
+    __slots__ = ("ue_id", "session_id", "controller_instance", "version", "split", "reason", "stream_offset")
     UE_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     CONTROLLER_INSTANCE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    STREAM_OFFSET_FIELD_NUMBER: _ClassVar[int]
     ue_id: str
     session_id: str
     controller_instance: str
     version: int
     split: int
     reason: str
-    def __init__(self, ue_id: _Optional[str] = ..., session_id: _Optional[str] = ..., controller_instance: _Optional[str] = ..., version: _Optional[int] = ..., split: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+    stream_offset: int
+    def __init__(self, ue_id: _Optional[str] = ..., session_id: _Optional[str] = ..., controller_instance: _Optional[str] = ..., version: _Optional[int] = ..., split: _Optional[int] = ..., reason: _Optional[str] = ..., stream_offset: _Optional[int] = ...) -> None: ...
 
 class Attached(_message.Message):
-    __slots__ = ("controller_instance", "policy", "report_interval_ms")
+    __slots__ = ("controller_instance", "policy", "report_interval_ms", "report_interval_tokens")
     CONTROLLER_INSTANCE_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     REPORT_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
+    REPORT_INTERVAL_TOKENS_FIELD_NUMBER: _ClassVar[int]
     controller_instance: str
     policy: str
     report_interval_ms: int
-    def __init__(self, controller_instance: _Optional[str] = ..., policy: _Optional[str] = ..., report_interval_ms: _Optional[int] = ...) -> None: ...
+    report_interval_tokens: int
+    def __init__(self, controller_instance: _Optional[str] = ..., policy: _Optional[str] = ..., report_interval_ms: _Optional[int] = ..., report_interval_tokens: _Optional[int] = ...) -> None: ...
 
 class AttachResponse(_message.Message):
     __slots__ = ("attached", "decision")

@@ -95,13 +95,16 @@ class End:
         started.MergeFrom(controller_pb2.SessionStarted(**changes))
         self.send(started=started)
 
-    def report(self, session_id: str, split: int, sigma: float, m: float = inf) -> None:
+    def report(
+        self, session_id: str, split: int, sigma: float, m: float = inf, tokens: int = 0
+    ) -> None:
         estimate = channel_pb2.ChannelEstimate(sigma=sigma, m=m, omega=1, loss=0, snr_db=10)
         report = controller_pb2.SessionReport(
             session_id=session_id,
             split=split,
             split_version=1,
             channel=channel_pb2.ChannelReport(estimate=estimate),
+            stream_offset=tokens,
         )
         self.send(report=report)
 
@@ -332,6 +335,26 @@ def test_decisions_keep_interval_and_dwell(launch: Launch, attach: Attach) -> No
     ue.report("s", 4, sigma=0.0)
     eventually(lambda: controller.status().sessions[0].channel.sigma == 0.0)
     assert controller.status().sessions[0].target > 4
+
+
+def test_by_tokens_each_report_that_is_due_is_answered(launch: Launch, attach: Attach) -> None:
+    """Be it to stay; and what others report counts for nothing."""
+    flags = ("--decision-interval-tokens", "32", "--min-dwell-ms", "0", "--smoothing-ms", "0")
+    controller = launch(*flags, "--policy", "threshold")
+    ue, emulator = attach(controller, UE, "ue"), attach(controller, CHANNEL, "emulator")
+    edge = attach(controller, EDGE, "edge")
+    assert ue.attached.report_interval_tokens == 32
+    ue.start("s", split=4)
+    eventually(lambda: len(controller.status().sessions) == 1)
+    emulator.report("s", 4, sigma=5.0, tokens=64)
+    for tokens, sigma in ((31, 0.3), (40, 0.3), (63, 5.0), (64, 0.3), (96, 1.5)):
+        ue.report("s", 4, sigma=sigma, tokens=tokens)
+    answers = [ue.receive().decision for _ in range(3)]
+    # The session stays where it is: nothing is ever committed.
+    assert [(a.stream_offset, a.split, a.version) for a in answers] == [
+        (40, 3, 1), (64, 3, 1), (96, 7, 2)
+    ]  # fmt: skip
+    assert [edge.receive().decision.version for _ in range(2)] == [1, 2]
 
 
 def test_unknown_channel_and_another_model_hold_the_split(launch: Launch, attach: Attach) -> None:

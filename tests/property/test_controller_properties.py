@@ -13,9 +13,9 @@ from airsplit.errors import AirSplitError
 from airsplit.layer_range import LayerRange
 from controller.decisions import Settings
 from controller.estimate import Estimate, SmoothedEstimate
+from controller.hysteresis import Hysteresis
 from controller.policy import (
     FixedPolicy,
-    Governor,
     ModelId,
     Observation,
     Policy,
@@ -57,11 +57,11 @@ def test_the_staircase_never_goes_down_with_noise(sigmas: list[float]) -> None:
 
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 10_000), max_size=50))
 def test_admitted_changes_are_a_dwell_apart(dwell_ms: int, gaps_ms: list[int]) -> None:
-    governor, now_ns, changes = Governor(dwell_ms), 0, []
+    hysteresis, now_ns, changes = Hysteresis(dwell_ms), 0, []
     for step, gap_ms in enumerate(gaps_ms):
         now_ns += gap_ms * 1_000_000
-        if governor.admits(now_ns, step, step + 1):
-            governor.changed(now_ns)
+        if hysteresis.holds(now_ns, step, step + 1) is None:
+            hysteresis.changed(now_ns)
             changes.append(now_ns)
     assert all(b - a >= dwell_ms * 1e6 for a, b in itertools.pairwise(changes))
 

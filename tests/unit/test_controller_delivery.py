@@ -59,7 +59,8 @@ def test_outbox_wakes_its_reader() -> None:
 
 def test_decision_lines_are_strict_json(tmp_path: Path) -> None:
     seen = Observation(nan, inf, 0.5, -inf, 4, LayerRange(0, 17))
-    considered = Consideration("ue", "s", seen, Action(4, "held", hold=True), "held: why", None)
+    held = Action(4, "held", hold=True)
+    considered = Consideration("ue", "s", seen, held, 5, "held: why", None, standing=3, tokens=64)
     path = tmp_path / "log.jsonl"
     log = DecisionLog(path)
     log.write(decision_record(considered, 12.3456789, "abcd", "ppo"))
@@ -73,6 +74,7 @@ def test_decision_lines_are_strict_json(tmp_path: Path) -> None:
             "session_id": "s",
             "controller_instance": "abcd",
             "policy": "ppo",
+            "tokens": 64,
             "observation": {
                 "sigma": None,
                 "m": "inf",
@@ -81,6 +83,7 @@ def test_decision_lines_are_strict_json(tmp_path: Path) -> None:
                 "splits": [0, 17],
             },
             "committed": 4,
+            "target": 5,
             "action": 4,
             "probabilities": None,
             "value": None,

@@ -16,14 +16,18 @@ from airsplit.errors import InputError
 from channel_emulator.place import Place
 from channel_emulator.radio import Radio
 from controller.table import PerplexityTable
-from experiments.grid import GridConfig, _windows, main, measure
+from experiments.collect import CollectConfig
+from experiments.designs import fading
+from experiments.grid import main, measure
+from experiments.prefixes import spread_windows
 
-CONFIG = GridConfig(sigmas=(0.0, 1.0), shapes=(inf, 2.0), window=24, windows=2, seed=5)
+CONFIG = CollectConfig(window=24, windows=2, workers=1)
+SEED = 5
 
 
 @pytest.fixture(scope="module")
 def table() -> PerplexityTable:
-    return measure(CONFIG, progress=lambda line: None)
+    return measure(CONFIG, (0.0, 1.0), (inf, 2.0), SEED)
 
 
 @pytest.mark.parametrize(("sigma", "m"), [(0.0, inf), (1.0, inf), (0.0, 2.0), (1.0, 2.0)])
@@ -32,8 +36,8 @@ def test_cells_equal_transformers_with_a_hook(
 ) -> None:
     checkpoint = Checkpoint(locate("airsplit-tiny"))
     model = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype=torch.float32).eval()
-    radio = Radio(CONFIG.channel(sigma, m))
-    windows = _windows(CONFIG, checkpoint)
+    radio = Radio(fading(sigma, m, SEED))
+    windows = spread_windows(checkpoint, CONFIG.dataset, 24, 2)
     for split in (0, 3, 15, 16):
         layers = [*model.model.layers, model.model.norm]
         nlls = []
@@ -49,7 +53,7 @@ def test_cells_equal_transformers_with_a_hook(
 
             handle = layers[split].register_forward_pre_hook(impair)
             with torch.no_grad():
-                tokens = torch.tensor([ids])
+                tokens = torch.from_numpy(ids)[None]
                 nlls.append(float(model(tokens, labels=tokens).loss))
             handle.remove()
         i, j = table.sigma.index(sigma), table.m.index(m)
@@ -63,19 +67,18 @@ def test_clean_cell_is_the_clean_model(table: PerplexityTable) -> None:
 
 
 def test_windows_begin_with_bos_and_are_whole() -> None:
-    windows = _windows(CONFIG, Checkpoint(locate("airsplit-tiny")))
-    assert [len(window) for window in windows] == [24, 24]
-    assert [window[0] for window in windows] == [0, 0]
-    assert windows[0] != windows[1]
+    windows = spread_windows(Checkpoint(locate("airsplit-tiny")), CONFIG.dataset, 24, 2)
+    assert windows.shape == (2, 24)
+    assert windows[:, 0].tolist() == [0, 0]
+    assert (windows[0] != windows[1]).any()
 
 
 def test_command_line_writes_the_table_with_its_provenance(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
 ) -> None:
     out = tmp_path / "table.json"
-    flags = "--sigma 0 2 --m inf 1 --window 16 --windows 2 --seed 7"
+    flags = "--sigma 0 2 --m inf 1 --window 16 --windows 2 --workers 1 --seed 7"
     assert main(["--out", str(out), *flags.split()]) == 0
-    assert capsys.readouterr().out.count("\n") == 4
     provenance = json.loads(out.read_text())["provenance"]
     assert (provenance["seed"], provenance["window"], provenance["windows"]) == (7, 16, 2)
     assert PerplexityTable.load(out).sigma == (0.0, 2.0)
@@ -107,4 +110,4 @@ def test_bad_flags_are_one_line(
 
 def test_shapes_are_checked() -> None:
     with pytest.raises(InputError, match="--m"):
-        GridConfig(shapes=(1.0, inf))
+        measure(CONFIG, (0.0, 1.0), (1.0, inf), SEED)

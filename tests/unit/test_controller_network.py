@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
-from math import inf, log1p, nan
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,18 @@ from safetensors.numpy import load_file, save_file
 from airsplit.errors import InputError, ModelMismatchError
 from airsplit.layer_range import LayerRange
 from controller.features import Features
+from controller.learning.space import ChannelSpace
 from controller.network import Mlp, NetworkPolicy, load_policy
 from controller.policy import ModelId, Observation, PolicyError
 from controller.registry import DEFAULT_DIRECTORY
 
 HIDDEN = (8, 5)
 ACTIONS = (-2, -1, 0, 1, 2)
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "format": "airsplit-policy/1",
     "algorithm": "ppo",
     "model": {"name": "airsplit-tiny", "layers": 16},
-    "features": {"layers": 16, "sigma_max": 5.0, "inverse_m_max": 1.0},
+    "features": {"names": ["sigma", "inverse_m"], "low": [0, 0], "high": [5, 1], "splits": [0, 16]},
     "actions": list(ACTIONS),
     "network": {"hidden": list(HIDDEN), "activation": "tanh"},
 }
@@ -60,7 +61,7 @@ def constant(logits: list[float]) -> NetworkPolicy:
     """A policy whose network always answers `logits`."""
     zeros = np.zeros((len(ACTIONS), 3), np.float32)
     actor = Mlp((zeros,), (np.array(logits, np.float32),), "tanh")
-    features = Features(16, 5.0, 1.0)
+    features = Features(ChannelSpace(("sigma", "inverse_m"), (0, 0), (5, 1)), LayerRange(0, 17))
     return NetworkPolicy("test", ModelId("airsplit-tiny", 16), features, ACTIONS, actor)
 
 
@@ -81,32 +82,75 @@ def test_numpy_equals_torch_of_the_same_weights(tmp_path: Path, activation: str)
     x = np.random.default_rng(1).uniform(-1, 1, (1000, 3)).astype(np.float32)
     with torch.no_grad():
         theirs = expected(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(policy.actor(x), theirs, rtol=0, atol=1e-5)
-    assert (policy.actor(x).argmax(axis=1) == theirs.argmax(axis=1)).all()
+    np.testing.assert_allclose(policy.network(x), theirs, rtol=0, atol=1e-5)
+    assert (policy.network(x).argmax(axis=1) == theirs.argmax(axis=1)).all()
 
 
-def test_features_by_hand() -> None:
-    features = Features(layers=16, sigma_max=5.0, inverse_m_max=1.0)
-    x = features.vector(sigma=0.75, m=4.0, split=12)
-    assert x == pytest.approx([2 * log1p(3) / log1p(20) - 1, 2 * 0.25 - 1, 2 * 0.75 - 1])
-    assert features.vector(0.0, inf, 0).tolist() == [-1, -1, -1]
-    assert features.vector(5.0, 1.0, 16) == pytest.approx([1, 1, 1])
-    assert features.inside(5.0, 1.0, 16)
-    assert not features.inside(5.1, 1.0, 16)
-    assert not features.inside(5.0, 0.5, 16)
-    assert features.vector(50.0, 0.5, 16) == pytest.approx([1, 1, 1])
-
-
-def test_the_mean_move_moves_the_split() -> None:
-    action = constant([0.0, 1.0, 0.0, 0.0, 3.0]).decide(seen(split=4))
-    odds = np.exp([0.0, 1.0, 0.0, 0.0, 3.0])
-    assert (odds * ACTIONS).sum() / odds.sum() == pytest.approx(1.413, abs=1e-3)
-    assert (action.split, action.reason, action.value) == (5, "policy", None)
+def test_the_move_of_the_highest_score_is_made() -> None:
+    """Also where the mean move would be another: this is what exact returns are computed of."""
+    logits = [0.0, 3.0, 0.0, 0.0, 2.9]
+    action = constant(logits).decide(seen(split=4))
+    odds = np.exp(logits)
+    assert (odds * ACTIONS).sum() / odds.sum() > 0.3
+    assert (action.split, action.reason, action.value) == (3, "policy", None)
     assert action.probabilities == pytest.approx(tuple(odds / odds.sum()))
 
 
-def test_as_sure_of_up_as_of_down_is_to_stay() -> None:
-    assert constant([9.0, 0.0, 0.0, 0.0, 9.0]).decide(seen(split=4)).split == 4
+def test_what_is_served_is_what_is_evaluated() -> None:
+    policy = load_policy(DEFAULT_DIRECTORY)
+    chance = np.random.default_rng(2)
+    channels = policy.features.space.from_unit(chance.uniform(size=(200, 2)))
+    splits = chance.integers(0, 17, 200)
+    served = [
+        policy.decide(seen(sigma, 1 / share, int(split))).split
+        for (sigma, share), split in zip(channels.tolist(), splits, strict=True)
+    ]
+    assert policy.next_splits(channels, splits).tolist() == served
+
+
+def test_a_q_network_serves_its_greedy_action_and_its_value(tmp_path: Path) -> None:
+    weights = {
+        key.replace("actor", "q"): value
+        for key, value in random_weights().items()
+        if key.startswith("actor")
+    }
+    policy = load_policy(write(tmp_path, weights, algorithm="dqn"))
+    action = policy.decide(seen(split=4))
+    q = policy.network(policy.features.vectors(np.array([[1.0, 1 / 3]]), np.array([4]))[0])
+    assert action.split == 4 + ACTIONS[int(q.argmax())]
+    assert action.value == pytest.approx(q.max())
+    assert action.probabilities is None
+
+
+def test_a_policy_of_loss_sees_loss_and_nothing_else(tmp_path: Path) -> None:
+    sizes = (2, *HIDDEN, len(ACTIONS))
+    chance = np.random.default_rng(0)
+    weights = {}
+    for layer in range(3):
+        shape = (sizes[layer + 1], sizes[layer])
+        weights[f"actor.{layer}.weight"] = chance.normal(size=shape).astype(np.float32)
+        weights[f"actor.{layer}.bias"] = np.zeros(shape[0], np.float32)
+    features = {"names": ["loss"], "low": [0.0], "high": [0.3], "splits": [0, 16]}
+    policy = load_policy(write(tmp_path, weights, features=features))
+    x = policy.features.vectors(np.array([[0.3]]), np.array([8]))[0]
+    assert x.tolist() == [1.0, 0.0]
+    known = Observation(nan, nan, 0.3, nan, 8, LayerRange(0, 17))
+    assert policy.decide(known).split == 8 + ACTIONS[int(policy.network(x).argmax())]
+    unknown = Observation(1.0, 3.0, nan, nan, 8, LayerRange(0, 17))
+    assert policy.decide(unknown).hold  # noise is known, loss is not
+
+
+def test_the_embedded_policy_goes_later_with_noise_and_comes_back() -> None:
+    policy = load_policy(DEFAULT_DIRECTORY)
+
+    def settle(sigma: float, split: int) -> int:
+        for _ in range(17):
+            split = policy.decide(seen(sigma, inf, split)).split
+        return split
+
+    bad = settle(2.5, 2)
+    assert bad >= 8
+    assert settle(0.1, bad) <= 4
 
 
 def test_moves_are_clamped_to_the_session() -> None:
@@ -181,11 +225,15 @@ def test_damaged_weights_are_named(
     ("changes", "why"),
     [
         ({"format": "other/1"}, "format"),
+        ({"algorithm": "sarsa"}, "algorithm: 'sarsa' is not allowed; allowed: ppo, a2c, dqn"),
+        ({"algorithm": "dqn"}, "q.0.weight is missing"),
         ({"model": {"name": "airsplit-tiny"}}, "layers is missing"),
         ({"model": {"name": "airsplit-tiny", "layers": "many"}}, "invalid literal"),
-        ({"model": {"name": "airsplit-tiny", "layers": 12}}, "features.layers"),
-        ({"features": {"layers": 16, "sigma_max": -1.0, "inverse_m_max": 1.0}}, "sigma_max"),
-        ({"features": {"layers": 16}}, "sigma_max"),
+        ({"model": {"name": "airsplit-tiny", "layers": 12}}, "features: splits: 16"),
+        ({"features": {**CONFIG["features"], "high": [-1, 1]}}, "channel: sigma"),
+        ({"features": {**CONFIG["features"], "splits": [3, 3]}}, "two or more"),
+        ({"features": {"splits": [0, 16]}}, "names is missing"),
+        ({"features": {}}, "splits is missing"),
         ({"actions": [-1, 0, 2]}, "actions"),
         ({"actions": [0]}, "actions"),
         ({"network": {"hidden": [8, 5], "activation": "gelu"}}, "activation"),

@@ -10,10 +10,9 @@ import pytest
 
 from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange
-from controller.policy import FixedPolicy, Governor, Observation, ThresholdPolicy, clamp
+from controller.policy import FixedPolicy, Observation, ThresholdPolicy, clamp
 from controller.registry import parse_policy
 
-MS = 1_000_000
 ALL = LayerRange(0, 17)
 
 
@@ -74,16 +73,6 @@ def test_threshold_table_has_to_be_monotone(
 ) -> None:
     with pytest.raises(InputError, match=f"^{field}: "):
         ThresholdPolicy(measure, thresholds, splits)
-
-
-def test_governor_admits_one_change_per_dwell() -> None:
-    governor = Governor(min_dwell_ms=500)
-    assert not governor.admits(0, 4, 4)
-    assert governor.admits(0, 4, 6)
-    governor.changed(0)
-    assert not governor.admits(499 * MS, 6, 8)
-    assert governor.admits(500 * MS, 6, 8)
-    assert not governor.admits(500 * MS, 6, 6)
 
 
 def test_policy_values(tmp_path: Path) -> None:

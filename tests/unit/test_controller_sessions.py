@@ -74,6 +74,65 @@ def test_changes_keep_the_dwell() -> None:
     assert held.decision.split == 10
 
 
+def test_by_tokens_a_look_falls_where_a_multiple_is_reached() -> None:
+    """Whatever the clock says, and wherever frames end."""
+
+    def looks(every: int) -> list[int]:
+        book = book_of(decision_interval_tokens=every, decision_interval_ms=3_600_000)
+        session = start(book)
+        return [n for n in range(30, 331, 30) if book.consider(session, 0, tokens=n) is not None]
+
+    assert looks(100) == [120, 210, 300]
+    assert looks(60) == [60, 120, 180, 240, 300]
+    assert looks(1000) == []
+
+
+def test_by_tokens_a_report_without_a_count_leads_to_no_look() -> None:
+    book = book_of(decision_interval_tokens=32)
+    assert book.consider(start(book), 0) is None
+
+
+def test_a_look_that_moves_nothing_answers_with_what_stands() -> None:
+    book = book_of(min_dwell_ms=500)
+    session = start(book)
+    book.observe(session, 0, Estimate(sigma=1.5))
+    moved = book.consider(session, 0, tokens=32)
+    book.observe(session, 200 * MS, Estimate(sigma=3))
+    held = book.consider(session, 200 * MS, tokens=64)
+    assert moved is not None
+    assert held is not None
+    assert (moved.answer.split, moved.answer.version, moved.answer.tokens) == (6, 1, 32)
+    answer = held.answer
+    assert (answer.split, answer.version, answer.tokens) == (6, 1, 64)
+    assert answer.reason == "held: dwell of 500 ms"
+
+
+def test_the_operators_word_answers_the_last_look_too() -> None:
+    book = book_of(decision_interval_tokens=32)
+    session = start(book)
+    book.consider(session, 0, tokens=40)
+    (considered,) = book.set_override("s", 9, 1)
+    assert (considered.answer.split, considered.answer.tokens) == (9, 40)
+
+
+@pytest.mark.parametrize(("confirmations", "decided"), [(1, [10, 6, 10]), (2, [10]), (3, [6])])
+def test_confirmations_reduce_switches(confirmations: int, decided: list[int]) -> None:
+    """Noise goes up for two looks, down for one, and up again for one."""
+    book = book_of(min_dwell_ms=0, confirmations=confirmations)
+    session = start(book)
+    splits = [report(book, session, 100 * i, sigma) for i, sigma in enumerate((3, 3, 1.5, 3))]
+    assert [split for split in splits if split is not None] == decided
+
+
+def test_an_unconfirmed_wish_is_named_as_the_reason() -> None:
+    book = book_of(confirmations=3)
+    session = start(book)
+    book.observe(session, 0, Estimate(sigma=3))
+    held = book.consider(session, 0)
+    assert held is not None
+    assert (held.target, held.reason) == (4, "held: wanted 1 of 3 times in a row")
+
+
 def test_dwell_is_named_as_the_reason() -> None:
     book = book_of(min_dwell_ms=500)
     session = start(book)
@@ -303,7 +362,7 @@ def test_only_the_owner_speaks_for_a_session() -> None:
     with pytest.raises(TransitionError, match="ue-1"):
         book.owned(2, "s")
     with pytest.raises(SplitError):
-        book.confirm(session, 17, 2)
+        session.confirm(17, 2)
     with pytest.raises(SplitError):
         book.commit(session, 99, 2, None)
 
@@ -315,6 +374,9 @@ def test_only_the_owner_speaks_for_a_session() -> None:
         ("min_dwell_ms", nan),
         ("smoothing_ms", inf),
         ("max_sessions", 0),
+        ("decision_interval_tokens", -1),
+        ("decision_interval_tokens", 1_000_001),
+        ("confirmations", 0),
     ],
 )
 def test_settings_name_the_flag(name: str, value: float) -> None:

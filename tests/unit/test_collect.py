@@ -1,0 +1,226 @@
+"""Records against plain transformers with the channel in a hook, and what each flag changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from airsplit.checkpoint import Checkpoint, locate
+from airsplit.errors import InputError
+from airsplit.layer_range import LayerRange
+from airsplit.partition import ModelPartition
+from channel_emulator.config import ChannelConfig
+from channel_emulator.place import Place
+from channel_emulator.radio import Radio
+from cli.main import main
+from experiments.collect import CollectConfig, Collector, excess_error
+from experiments.designs import erasure, fading, parse_splits, random_erasure, random_fading, snr
+from experiments.prefixes import Prefixes
+from experiments.scoring import Scorer
+from tests.families import make
+
+TOKENS, WINDOWS = 24, 3
+IDS = np.random.default_rng(5).integers(2, 97, (WINDOWS, TOKENS))
+
+
+def plain(model: Any, channel: ChannelConfig, split: int) -> list[float]:
+    """NLL of each window: the whole model, the channel before layer `split`."""
+    radio = Radio(channel)
+    nlls = []
+    for n, row in enumerate(IDS):
+
+        def impair(
+            module: torch.nn.Module, args: tuple[torch.Tensor], n: int = n
+        ) -> tuple[torch.Tensor, ...]:
+            place = Place.replay(channel, TOKENS, window=n, offset=n * TOKENS)
+            received = radio.transmit(args[0][0].numpy(), place).values
+            return (torch.from_numpy(received)[None], *args[1:])
+
+        layers = [*model.model.layers, model.model.norm]
+        handle = layers[split].register_forward_pre_hook(impair)
+        with torch.no_grad():
+            tokens = torch.from_numpy(row)[None]
+            nlls.append(float(model(tokens, labels=tokens).loss))
+        handle.remove()
+    return nlls
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral-sliding", "gemma3", "gemma2"])
+@pytest.mark.parametrize("batch_tokens", [1, 2 * TOKENS, 100 * TOKENS])
+def test_records_equal_the_unsplit_model(tmp_path: Path, family: str, batch_tokens: int) -> None:
+    model = make(family, tmp_path)
+    partition = ModelPartition(Checkpoint(tmp_path))
+    scorer = Scorer(partition, Prefixes.of(partition, IDS, range(5)), batch_tokens)
+    channels = [fading(0.5, inf, 3), fading(0.5, 1.0, 4), erasure(0.2, 5), snr(8.0, 6)]
+    channels.append(fading(0.0, inf, 0))
+    for split in range(5):
+        found = scorer.nlls(channels, split)
+        for row, channel in zip(found, channels, strict=True):
+            np.testing.assert_allclose(row, plain(model, channel, split), atol=2e-5)
+
+
+def test_whole_contexts_equal_cached_ones(tmp_path: Path) -> None:
+    make("llama", tmp_path)
+    partition = ModelPartition(Checkpoint(tmp_path))
+    hidden = torch.randn(2, 9, 32, generator=torch.Generator().manual_seed(0))
+    whole = partition.run_whole(hidden, LayerRange(1, 4))
+    for row, expected in zip(hidden, whole, strict=True):
+        run = partition.run(row[None], LayerRange(1, 4), partition.new_cache(9), 0)
+        torch.testing.assert_close(run[0], expected, atol=1e-5, rtol=1e-5)
+    with pytest.raises(InputError, match="layers"):
+        partition.run_whole(hidden, LayerRange(1, 5))
+    with pytest.raises(InputError, match="tokens"):
+        partition.run_whole(torch.zeros(1, 129, 32), LayerRange(1, 4))
+
+
+def test_interval_is_students() -> None:
+    nlls, clean = np.array([5.0, 5.5, 6.5]), np.array([4.0, 4.4, 5.3])
+    se, margin = excess_error(nlls, clean)
+    expected = stats.ttest_rel(nlls, clean).confidence_interval(0.95)
+    assert se == pytest.approx(np.std([1.0, 1.1, 1.2], ddof=1) / 3**0.5)
+    assert 1.1 + margin == pytest.approx(expected.high)
+
+
+def test_random_designs() -> None:
+    channels = random_fading(200, (0.0, 5.0), (1.0, inf), seed=3)
+    assert channels == random_fading(200, (0.0, 5.0), (1.0, inf), seed=3)
+    assert channels != random_fading(200, (0.0, 5.0), (1.0, inf), seed=4)
+    assert len({channel.seed for channel in channels}) == 200
+    coordinates = [np.log1p((channel.sigma or 0) / 0.25) / np.log1p(20) for channel in channels]
+    shares = [1 / channel.m if channel.fading != "none" else 0.0 for channel in channels]
+    for uniform in (coordinates, shares):
+        assert stats.kstest(uniform, "uniform").pvalue > 0.01
+    losses = [channel.loss for channel in random_erasure(200, (0.1, 0.3), seed=3, draws=2)]
+    assert len(losses) == 400
+    assert 0.1 <= min(losses) < max(losses) <= 0.3
+
+
+@pytest.mark.parametrize(
+    ("text", "splits"),
+    [("all", (0, 1, 2, 3, 4)), ("0-2", (0, 1, 2)), ("4,1", (1, 4)), ("0,2-3,3", (0, 2, 3))],
+)
+def test_splits(text: str, splits: tuple[int, ...]) -> None:
+    assert parse_splits(text, 4) == splits
+
+
+def run(out: Path, flags: str, capsys: pytest.CaptureFixture[str]) -> tuple[Any, list[Any]]:
+    code = main(["collect", "--out", str(out), *flags.split(), "--json"])
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert code == 0
+    return summary, [json.loads(line) for line in out.read_text().splitlines()]
+
+
+BASE = "--window 16 --windows 2 --workers 1"
+
+
+@pytest.fixture
+def nll(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[str], list[float]]:
+    def measured(flags: str) -> list[float]:
+        out = tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl"
+        return [line["nll"] for line in run(out, flags, capsys)[1]]
+
+    return measured
+
+
+def test_every_channel_and_split_is_another_number(nll: Callable[[str], list[float]]) -> None:
+    found = nll(f"--sigma 1 2 --m inf 1 --loss 0.3 --snr 3 --split 2,3 {BASE}")
+    assert len(set(found)) == len(found) == 12
+
+
+def test_every_knob_changes_a_number(nll: Callable[[str], list[float]], tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("The sea was calm, and nobody on the pier could say for how long. " * 20)
+    make("llama", tmp_path / "model", vocab_size=4096)
+    for source in locate("airsplit-tiny").glob("tokenizer*"):
+        (tmp_path / "model" / source.name).write_bytes(source.read_bytes())
+    base = f"--sigma 1 --split 15 {BASE}"
+    expected = nll(base)
+    for flags in (
+        "--seed 1",
+        "--draws 2",
+        "--window 17",
+        "--windows 3",
+        f"--dataset {text}",
+        f"--split 3 --model {tmp_path / 'model'}",
+        "--random 1 --sigma 0 5 --m 1 inf",
+    ):
+        assert nll(f"{base} {flags}") != expected, flags
+
+
+def test_nothing_is_measured_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "a.jsonl"
+    run(out, f"--sigma 1 --split 15 {BASE}", capsys)
+    summary, lines = run(out, f"--sigma 1 2 --split 15,16 {BASE}", capsys)
+    assert (summary["records"], summary["new"]) == (4, 3)
+    assert len({(line["sigma"], line["split"]) for line in lines}) == 4
+    before = out.read_bytes()
+    assert run(out, f"--sigma 1 2 --split 15,16 {BASE}", capsys)[0]["new"] == 0
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ("", "--sigma, --loss, --snr: none"),
+        ("--m 1", "--m: has no effect"),
+        ("--sigma -1", "sigma: -1"),
+        ("--loss 1", "loss: 1"),
+        ("--sigma 1 --m 0.1", "m: 0.1"),
+        ("--sigma 1 --split 17", "--split: '17'"),
+        ("--sigma 1 --split a-b", "--split: 'a-b'"),
+        ("--sigma 1 --windows 1", "--windows: 1"),
+        ("--sigma 1 --windows 100000", "--windows: 100000"),
+        ("--sigma 1 --window 1", "--window: 1"),
+        ("--sigma 1 --window 2000", "--window: 2000"),
+        ("--sigma 1 --workers 0", "--workers: 0"),
+        ("--sigma 1 --device cuda:99", "--device: 'cuda:99'"),
+        ("--sigma 1 --dataset /nowhere.txt", "--dataset"),
+        ("--sigma 1 --model /nowhere", "--model"),
+        ("--sigma 1 --draws 0", "--draws: 0"),
+        ("--random 0 --sigma 0 1 --m 1 inf", "--random: 0"),
+        ("--random 3 --sigma 1 --m 1 inf", "--sigma: [1.0]"),
+        ("--random 3 --sigma 0 1", "--m: []"),
+        ("--random 3 --sigma 0 1 --loss 0 0.1", "--random"),
+        ("--random 3 --snr 1 2", "--random"),
+    ],
+)
+def test_bad_input_is_one_line(
+    flags: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["collect", "--out", str(tmp_path / "a.jsonl"), *flags.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"airsplit collect: error: {why}")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("flags", ["--sigma nan", "--sigma x", "--loss -inf"])
+def test_what_is_no_number_is_refused(
+    flags: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["collect", "--out", str(tmp_path / "a.jsonl"), *flags.split()])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("out", [".", "/nowhere/a.jsonl"])
+def test_out_has_to_be_a_file(out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["collect", "--out", out, "--sigma", "1"]) == 2
+    assert capsys.readouterr().err.startswith("airsplit collect: error: --out")
+
+
+def test_groups_hold_what_is_unknown() -> None:
+    config = CollectConfig(window=16, windows=2, splits="15,16", workers=1)
+    with Collector(config) as collector:
+        channels = [fading(1.0, inf, 0), erasure(0.1, 0)]
+        first = next(collector.records(channels))
+        left = collector.tasks(channels, {first.key})
+    assert sum(len(task.channels) for task in left) == 3

@@ -1,0 +1,180 @@
+"""Checkpoints: a training that goes on is the training that was never stopped."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+
+from airsplit.errors import InputError
+from controller.learning import checkpoint
+from controller.learning.algorithm import SurrogateSwitch
+from controller.learning.quality import Quality
+from controller.learning.reward import ObjectiveReward, Reward
+from controller.learning.space import Floats, Ints
+from controller.learning.supervisor import Supervisor
+from controller.learning.train_policy import CHECKPOINT_FILE, train
+from controller.learning.training_config import TrainingConfig
+from tests.unit.test_learning_agents import ENVIRONMENT, SHORT, equal, short, weights_of
+from tests.unit.test_learning_agents import reward as reward
+
+
+@pytest.mark.parametrize("algorithm", SHORT)
+def test_resumed_is_as_uninterrupted(
+    algorithm: str, reward: Reward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = short(reward, tmp_path / "whole", SHORT[algorithm])
+    saved = Supervisor.save
+
+    def save_and_stop(supervisor: Supervisor) -> None:
+        saved(supervisor)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Supervisor, "save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        short(reward, tmp_path / "parts", SHORT[algorithm], checkpoint_every=100)
+    monkeypatch.undo()
+    np.random.seed(7)
+    parts = short(reward, tmp_path / "parts", SHORT[algorithm], resume=True)
+    assert equal(weights_of(tmp_path / "parts"), weights_of(tmp_path / "whole"))
+    assert parts["curve"] == whole["curve"]
+
+
+def test_an_annealed_training_resumes_where_its_rate_had_fallen_to(
+    reward: Reward, tmp_path: Path
+) -> None:
+    config = replace(SHORT["ppo"], anneal=True)
+    short(reward, tmp_path / "whole", config, checkpoint_every=80)
+    done = short(reward, tmp_path / "whole", config, resume=True)
+    assert done["steps"] == 240  # nothing was left to do
+    again = short(reward, tmp_path / "again", config)
+    assert done["curve"] == again["curve"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"seed": 1}, "seed is 1, in .* it is 0"),
+        ({"config": SHORT["a2c"]}, "algorithm is a2c, in .* it is ppo"),
+    ],
+)
+def test_another_training_is_not_gone_on_with(
+    changes: dict[str, Any], why: str, reward: Reward, tmp_path: Path
+) -> None:
+    short(reward, tmp_path, SHORT["ppo"])
+    given = {"config": SHORT["ppo"], **changes}
+    with pytest.raises(InputError, match=why):
+        short(reward, tmp_path, given.pop("config"), resume=True, **given)
+
+
+def _pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"policy": [1.0]}))
+
+
+def _other(path: Path) -> None:
+    import torch
+
+    save_file({"x": torch.zeros(1)}, path)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def _missing(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (_pickle, "is not a safetensors file"),
+        (_other, "is not a checkpoint"),
+        (_cut, "is not a safetensors file"),
+        (_missing, "cannot be read"),
+    ],
+)
+def test_a_damaged_checkpoint_is_one_line(
+    damage: Any, why: str, reward: Reward, tmp_path: Path
+) -> None:
+    short(reward, tmp_path, SHORT["ppo"], steps=80)
+    damage(tmp_path / CHECKPOINT_FILE)
+    with pytest.raises(InputError, match=why) as caught:
+        short(reward, tmp_path, SHORT["ppo"], steps=80, resume=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_without_a_part_is_one_line(reward: Reward, tmp_path: Path) -> None:
+    short(reward, tmp_path, SHORT["ppo"], steps=80)
+    path = tmp_path / CHECKPOINT_FILE
+    record, tensors = checkpoint.load(path)
+    kept = {name: value for name, value in tensors.items() if not name.startswith("policy.")}
+    save_file(kept, path, {checkpoint.FORMAT: json.dumps(record)})
+    with pytest.raises(InputError, match="does not fit this training"):
+        short(reward, tmp_path, SHORT["ppo"], steps=80, resume=True)
+
+
+def test_patience_stops_early_and_serves_the_best(reward: Reward, tmp_path: Path) -> None:
+    record = short(
+        reward, tmp_path, SHORT["a2c"], steps=4000, evaluate_every=40, patience=3, seed=5
+    )
+    returns = [point[1] for point in record["curve"]]
+    assert record["steps"] < 4000
+    assert len(returns) - 1 - returns.index(max(returns)) >= 3
+    assert record["scores"]["policy"] == max(returns)
+
+
+class Remembered:
+    """A surrogate source that keeps what it was given; its surrogate is the true quality."""
+
+    def __init__(self) -> None:
+        self.fitted: list[tuple[Floats, Ints, Floats]] = []
+        self.loaded = 0
+        self.quality: Quality | None = None
+
+    def fit(self, quality: Quality, channels: Floats, splits: Ints, nll: Floats) -> Quality:
+        self.fitted.append((channels, splits, nll))
+        self.quality = quality
+        return quality
+
+    def load(self) -> Quality:
+        self.loaded += 1
+        assert self.quality is not None
+        return self.quality
+
+
+def test_algorithm_1_trains_the_surrogate_once_on_all_that_was_measured(
+    reward: Reward, tmp_path: Path
+) -> None:
+    source = Remembered()
+    switch = SurrogateSwitch(reward, 160, source)
+    training = TrainingConfig(steps=240, evaluate_every=0, levels=3)
+    record = train(reward, ENVIRONMENT, SHORT["ppo"], training, tmp_path, switch=switch)
+    ((channels, splits, nll),) = source.fitted
+    assert (len(channels), len(splits), len(nll)) == (160, 160, 160)
+    assert isinstance(reward, ObjectiveReward)
+    np.testing.assert_array_equal(reward.quality.nll(channels, splits), nll)
+    assert len(switch.gathering.records()[0]) == 160  # nothing true was asked for afterwards
+    assert record["surrogate_after"] == 160
+    # A surrogate that is as the truth changes nothing of what is learnt.
+    short(reward, tmp_path / "plain", SHORT["ppo"], evaluate_every=0)
+    assert equal(weights_of(tmp_path), weights_of(tmp_path / "plain"))
+    again = SurrogateSwitch(reward, 160, source)
+    train(reward, ENVIRONMENT, SHORT["ppo"], training, tmp_path, switch=again, resume=True)
+    assert (len(source.fitted), source.loaded) == (1, 1)
+
+
+def test_algorithm_1_needs_a_reward_that_measures() -> None:
+    from controller.learning.space import ChannelSpace
+
+    class Published:
+        space = ChannelSpace(("loss",), (0.0,), (0.3,))
+
+    with pytest.raises(InputError, match="--surrogate-after: 10"):
+        SurrogateSwitch(Published(), 10, Remembered())  # type: ignore[arg-type]
