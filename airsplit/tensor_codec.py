@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from airsplit.errors import InputError, TensorError
@@ -47,12 +48,19 @@ def dtype_from_proto(dtype: edge_pb2.DType) -> torch.dtype:
 
 def encode(tensor: torch.Tensor) -> bytes:
     """The elements of `tensor`, in its own dtype."""
-    flat = tensor.detach().to("cpu").contiguous().view(-1)
-    return flat.view(torch.uint8).numpy().tobytes()
+    source = tensor.detach().contiguous().view(-1)
+    if source.is_cuda:  # straight into pinned memory: one copy, by the device itself
+        source = torch.empty_like(source, device="cpu", pin_memory=True).copy_(source)
+    return source.cpu().view(torch.uint8).numpy().tobytes()
 
 
-def decode(payload: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """A tensor with the elements of `payload`.
+def decode(
+    payload: bytes,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device | None = None,
+) -> torch.Tensor:
+    """A tensor on `device` (default: the CPU) with the elements of `payload`.
 
     Raises:
         TensorError: the number of bytes does not fit.
@@ -65,6 +73,9 @@ def decode(payload: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> torch.
             f"payload: {len(payload)} bytes for shape {list(shape)} of {dtype.itemsize}-byte items"
         )
     if elements == 0:
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype, device=device)
     # A copy into memory that torch may write to; one memcpy is less than its warning costs.
-    return torch.frombuffer(bytearray(payload), dtype=dtype).view(shape)
+    pinned = device is not None and device.type == "cuda"
+    host = torch.empty(len(payload), dtype=torch.uint8, pin_memory=pinned)
+    host.numpy()[:] = np.frombuffer(payload, dtype=np.uint8)
+    return host.to(device, non_blocking=pinned).view(dtype).view(shape)

@@ -29,8 +29,8 @@ def infer(
         TensorError: the payload is not finite.
     """
     started = time.monotonic_ns()
-    hidden = decode(frame.payload, frame.shape, dtype_from_proto(frame.dtype))
-    hidden = hidden.to(device=partition.device, dtype=partition.dtype)[None]
+    wire = dtype_from_proto(frame.dtype)
+    hidden = decode(frame.payload, frame.shape, wire, partition.device).to(partition.dtype)[None]
     if not torch.isfinite(hidden).all():
         raise errors.TensorError(f"payload: not all elements are finite in {partition.dtype}")
     decoded = time.monotonic_ns()
@@ -38,6 +38,7 @@ def infer(
         session.cache.reset()
     layers = partition.held.above(frame.split)
     hidden = partition.run(hidden, layers, session.cache, frame.position)
+    partition.synchronize()
     computed = time.monotonic_ns()
     result = edge_pb2.InferenceResult(
         session_id=frame.session_id,
@@ -66,8 +67,7 @@ def _nothing(
     hidden: torch.Tensor,
     result: edge_pb2.InferenceResult,
 ) -> None:
-    if partition.device.type == "cuda":
-        torch.cuda.synchronize(partition.device)
+    """A prefill frame leaves its K/V rows and no more."""
 
 
 def _sample(
