@@ -7,16 +7,12 @@ A policy directory holds `policy.json` (what the network is, for which model, tr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from airsplit.errors import InputError
 from controller.features import Features, observed, unknown
@@ -30,6 +26,7 @@ from controller.policy import (
     hold,
     require_same,
 )
+from controller.stored import read_record, read_tensors
 
 FORMAT = "airsplit-policy/1"
 CONFIG_FILE = "policy.json"
@@ -169,8 +166,8 @@ def load_policy(directory: Path, name: str | None = None) -> NetworkPolicy:
     Raises:
         InputError: a file is missing or is not what it should be; says which part.
     """
-    config = _read_config(directory / CONFIG_FILE)
-    tensors = _read_weights(directory / WEIGHTS_FILE)
+    config = read_record(directory / CONFIG_FILE, FORMAT)
+    tensors = read_tensors(directory / WEIGHTS_FILE)
     try:
         algorithm = str(config["algorithm"])
         model = ModelId(str(config["model"]["name"]), int(config["model"]["layers"]))
@@ -205,26 +202,3 @@ def load_policy(directory: Path, name: str | None = None) -> NetworkPolicy:
         critic=Mlp.of(tensors, "critic", (*inner, 1), activation) if critic else None,
         q_values=PARTS[algorithm] == "q",
     )
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: is not JSON: {error}") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        found = config.get("format") if isinstance(config, dict) else type(config).__name__
-        raise InputError.of(f"{path}: format", found, FORMAT)
-    return config
-
-
-def _read_weights(path: Path) -> dict[str, np.ndarray]:
-    try:
-        tensors: dict[str, np.ndarray] = load_file(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except SafetensorError as error:
-        raise InputError(f"{path}: is not a safetensors file: {error}") from error
-    return tensors

@@ -15,6 +15,7 @@ from airsplit.errors import InputError
 from controller.features import inverse_m
 from controller.learning.space import ChannelSpace, Floats, Ints, noise_coordinate, require_splits
 from controller.policy import ModelId
+from controller.stored import read_record
 
 FORMAT = "airsplit-table/1"
 
@@ -152,14 +153,7 @@ class PerplexityTable:
     @classmethod
     def load(cls, path: Path) -> PerplexityTable:
         """Raises: InputError: the file cannot be read or is not such a table."""
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-        except ValueError as error:
-            raise InputError(f"{path}: is not JSON: {error}") from error
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise InputError(f"{path}: is not a table; allowed: format {FORMAT!r}")
+        record = read_record(path, FORMAT)
         try:
             return cls(
                 model=ModelId(str(record["model"]["name"]), int(record["model"]["layers"])),

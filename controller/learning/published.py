@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange
 from controller.learning.space import ChannelSpace, Floats, Ints, require_splits
 from controller.network import Mlp
 from controller.policy import ModelId
+from controller.stored import read_tensors
 
 SPLITS = LayerRange(1, 11)
 SPACE = ChannelSpace(("loss",), (0.0,), (0.3,))
@@ -81,7 +80,7 @@ class PublishedReward:
         """
         if path.suffix not in (".pth", ".safetensors"):
             raise InputError.of("--reward", str(path), "FILE.pth or FILE.safetensors")
-        tensors = _read_pth(path) if path.suffix == ".pth" else _read_safetensors(path)
+        tensors = _read_pth(path) if path.suffix == ".pth" else read_tensors(path)
         if set(tensors) != set(_SHAPES):
             found = ", ".join(sorted(map(str, tensors)))
             raise InputError.of(f"{path}: tensors", found, ", ".join(_SHAPES))
@@ -139,16 +138,6 @@ def _kinks(network: Mlp, split: int) -> Floats:
         share = left[piece, unit] / (left[piece, unit] - right[piece, unit])
         at = np.unique(np.concatenate([at, at[piece] + share * (at[piece + 1] - at[piece])]))
     return at
-
-
-def _read_safetensors(path: Path) -> Mapping[str, np.ndarray]:
-    try:
-        tensors: dict[str, np.ndarray] = load_file(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except SafetensorError as error:
-        raise InputError(f"{path}: is not a safetensors file: {error}") from error
-    return tensors
 
 
 def _read_pth(path: Path) -> Mapping[str, np.ndarray]:

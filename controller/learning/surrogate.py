@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange
 from controller.learning.space import ChannelSpace, Floats, Ints, require_splits
 from controller.policy import ModelId, require_same
+from controller.stored import read_record, read_tensors
 
 FORMAT = "airsplit-surrogate/1"
 CONFIG_FILE = "surrogate.json"
@@ -151,7 +151,7 @@ class Surrogate:
             InputError: one cannot be read or is not what it should be; says which part.
         """
         path = directory / CONFIG_FILE
-        record = _read_config(path)
+        record = read_record(path, FORMAT)
         try:
             model = ModelId(str(record["model"]["name"]), int(record["model"]["layers"]))
             first, last = (int(split) for split in record["splits"])
@@ -187,27 +187,9 @@ class Surrogate:
         )
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: is not JSON: {error}") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        found = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise InputError.of(f"{path}: format", found, FORMAT)
-    return record
-
-
 def _read_layers(path: Path, sizes: tuple[int, ...]) -> tuple[Layer, ...]:
     """The network with layers of `sizes` (inputs, hidden..., 1)."""
-    try:
-        tensors = load_file(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except SafetensorError as error:
-        raise InputError(f"{path}: is not a safetensors file: {error}") from error
+    tensors = read_tensors(path)
 
     def tensor(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         if name not in tensors:

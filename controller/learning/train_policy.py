@@ -9,13 +9,10 @@ Needs the extra `train` (stable-baselines3); serving the result needs none of it
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from airsplit.errors import InputError
 from controller.learning import export
@@ -26,6 +23,7 @@ from controller.learning.hyperparameters import AgentConfig, algorithm_of
 from controller.learning.optimum import Scorer, Scores
 from controller.learning.reward import Reward
 from controller.learning.supervisor import Enough, Supervisor
+from controller.learning.threads import one_thread
 from controller.learning.training_config import TrainingConfig
 from controller.network import FORMAT, NetworkPolicy
 
@@ -77,7 +75,7 @@ def train(
         return scorer.score(policy_of(weights).next_splits)
 
     _make_directory(out)
-    with _one_thread():
+    with one_thread():
         agent = make_agent(agent_config, core, training.seed, training.tensorboard)
         path = out / CHECKPOINT_FILE
         supervisor = Supervisor(agent, path, setup, training, scores_of, switch)
@@ -127,14 +125,3 @@ def _make_directory(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out: {out} cannot be written: {error.strerror}") from error
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The networks are too small to gain from more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from airsplit.errors import InputError
@@ -26,6 +24,7 @@ from controller.learning.space import Floats
 from controller.learning.surrogate import Surrogate
 from controller.learning.surrogate_config import SurrogateConfig
 from controller.learning.surrogate_fit import fit, fit_until
+from controller.learning.threads import one_thread
 
 Mask = NDArray[np.bool_]
 
@@ -48,7 +47,7 @@ def train_surrogate(
     chance = np.random.default_rng(config.seed)
     test = hold_out(records, config.test_share, chance)
     known = records.chosen(~test)
-    with _one_thread():
+    with one_thread():
         folds = list(cross_validate(known, config, chance, progress))
         epochs = int(np.median([fold["epochs"] for fold in folds]))
         surrogate = fit(known, config, epochs)
@@ -149,14 +148,3 @@ def unseen_splits(
         answers[asked[-1]] = network.nll(some.channels, some.split)
     which = np.any(asked, axis=0)
     return (records.chosen(which), answers[which]) if which.any() else None
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The networks are too small to gain from more, and one thread always sums alike."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -80,7 +80,7 @@ def _pop(key: str) -> Callable[[dict[str, Any]], object]:
     ("damage", "why"),
     [
         (_pop("nll"), "nll is missing"),
-        (_pop("format"), "is not a table"),
+        (_pop("format"), "format: None is not allowed"),
         (lambda r: r.update(sigma=[0.0, 2.0, 0.5]), "sigma"),
         (lambda r: r.update(m=[4.0, 1.0]), "shape of nll"),
         (lambda r: r.update(m=[8.0, 4.0, 1.0]), "table: m"),
