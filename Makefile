@@ -9,7 +9,7 @@ TORCH_INDEX_URL ?=
 PYTHON_VERSION = $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 PYTHON_FITS = $(shell $(PYTHON) -c 'import sys; print("yes" * (sys.version_info >= (3, 11)))' 2>/dev/null)
 
-.PHONY: setup demo test check proto bench clean
+.PHONY: setup demo test check proto bench wheels compose-test clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,19 @@ bench: setup
 	$(BIN)/python benchmarks/channel.py --json
 	$(BIN)/python benchmarks/pacing.py
 	$(BIN)/python benchmarks/decode.py --json
+
+# Torch as this host's pip chooses it, for the images.
+wheels: setup
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest docker/wheels \
+		$(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) $(TORCH)
+
+# Needs a Docker engine with Compose; docker/engine.sh brings one to a bare Debian. The images' torch is the one
+# of .venv, whose numbers theirs are compared with.
+compose-test: wheels
+	@docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1 \
+		|| { echo "compose-test: no Docker engine with Compose answers; see docker/engine.sh" >&2; exit 2; }
+	docker compose --progress plain --profile ue build
+	$(BIN)/pytest -m compose --timeout 1800 tests/e2e
 
 clean:
 	rm -rf $(VENV) build *.egg-info

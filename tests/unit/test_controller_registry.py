@@ -91,5 +91,5 @@ def test_what_is_wrong_is_named(text: str, why: str) -> None:
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.json"
     path.write_text("{}")
-    with pytest.raises(InputError, match="is not a table"):
+    with pytest.raises(InputError, match="format: "):
         parse_policy(f"greedy:{path}")

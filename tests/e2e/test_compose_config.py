@@ -1,0 +1,101 @@
+"""Every combination of files that README and docs/deployment.md name is clean."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.compose_project import ROOT
+
+pytestmark = pytest.mark.compose
+
+DOCUMENTS = ("README.md", "docs/deployment.md")
+ADDRESSES = {"CONTROLLER_ADDRESS": "10.0.0.3:50053", "CHANNEL_ADDRESS": "10.0.0.2:50052"}
+VARIABLE = re.compile(r"\$\{([A-Z_]+)")
+
+
+def combinations() -> set[tuple[str, ...]]:
+    """The `-f` of every `docker compose` command in the documents."""
+    found: set[tuple[str, ...]] = set()
+    for document in DOCUMENTS:
+        for line in (ROOT / document).read_text(encoding="utf-8").splitlines():
+            if "docker compose" not in line:
+                continue
+            command = line.partition("docker compose")[2].partition("#")[0].partition("`")[0]
+            words = shlex.split(command, posix=True)
+            pairs = itertools.pairwise(words)
+            found.add(tuple(b for a, b in pairs if a == "-f" and b.endswith(".yml")))
+    return found
+
+
+def compose_files() -> list[Path]:
+    return sorted([*ROOT.glob("docker-compose*.yml"), *(ROOT / "docker").glob("*.yml")])
+
+
+def config(files: tuple[str, ...], **environment: str) -> subprocess.CompletedProcess[str]:
+    chosen = [word for file in files for word in ("-f", file)]
+    return subprocess.run(
+        ["docker", "compose", *chosen, "--profile", "*", "config"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_documents_name_every_file() -> None:
+    named = {Path(file).name for files in combinations() for file in files} | {"docker-compose.yml"}
+    roles = {file.name for file in compose_files()} - {"services.yml", "gpu.yml"}  # extended
+    assert named == roles
+
+
+@pytest.mark.parametrize("files", sorted(combinations()), ids=" ".join)
+def test_a_combination_is_clean(files: tuple[str, ...]) -> None:
+    done = config(files, **ADDRESSES)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "command:" in done.stdout or "AIRSPLIT_EDGE" in done.stdout
+
+
+@pytest.mark.parametrize("file", ["docker/compose.edge.yml", "docker/compose.ue.yml"])
+def test_a_missing_address_is_named(file: str) -> None:
+    done = config((file,))
+    assert done.returncode != 0
+    assert "set it to the HOST:PORT of" in done.stderr
+
+
+def test_the_example_has_every_variable_with_its_default() -> None:
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    known = set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE))
+    text = "".join(file.read_text(encoding="utf-8") for file in compose_files())
+    used = set(VARIABLE.findall(text)) | set(
+        re.findall(r"\b(?:HF|PIP|TORCH|PYTHON)_[A-Z_]+\b", text)
+    )
+    assert known == used
+    values = dict(re.findall(r"^([A-Z_]+)=(.*)$", example, re.MULTILINE))
+    plain = config(("docker-compose.yml",))
+    assert plain.returncode == 0
+    assert config(("docker-compose.yml",), **values).stdout == plain.stdout
+
+
+def test_a_variable_changes_the_configuration() -> None:
+    changes = {
+        "MODEL": "/models/mine", "DTYPE": "bf16", "MODELS": "/srv/models", "UE_LAYERS": ":8",
+        "EDGE_LAYERS": "2:", "SPLIT": "3", "POLICY": "fixed:3", "CHANNEL": "erasure,loss=0.25",
+        "SEED": "77", "EDGE_MEMORY": "3g", "EDGE_CPUS": "1.5", "MAX_SESSIONS": "5",
+        "LOG_LEVEL": "debug", "AIRSPLIT_TAG": "v9", "EDGE_DEVICE": "cuda:1", "UE_DEVICE": "cuda:2",
+        "TORCH_INDEX_URL": "https://index.example/cpu", "PYTHON_IMAGE": "mine:1",
+        "HF_HUB_OFFLINE": "1",
+    }  # fmt: skip
+    before = config(("docker-compose.yml",)).stdout
+    for name, value in changes.items():
+        after = config(("docker-compose.yml",), **{name: value}).stdout
+        shown = {"EDGE_MEMORY": str(3 << 30)}.get(name, value)
+        assert shown in after, name
+        assert after != before, name

@@ -1,0 +1,209 @@
+"""The whole system in containers on one host: its numbers, its switches, and what it does when a
+part of it dies. The tests share one stack and leave it whole; the last ones stop it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import unsplit
+from tests.e2e.compose_project import Project, docker
+
+pytestmark = pytest.mark.compose
+
+SERVICES = ("controller", "edge", "channel")
+LONG = 700
+"""New tokens of a session that something is done to while it lasts."""
+
+SCORED = 2000
+IDEAL = "ideal,delay_ms=15"
+"""Nothing is damaged; the delay gives an operator time to act."""
+
+GENERATE = ("generate", "--json", "--ignore-eos", "--max-new-tokens")
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Project]:
+    name = f"airsplit-test-{os.getpid()}"
+    environment = {"CHANNEL": IDEAL, "POLICY": "ppo", "SEED": "3"}
+    project = Project(name, ["docker-compose.yml"], environment)
+    try:
+        project.up()
+        yield project
+    finally:
+        project.down()
+
+
+@pytest.fixture
+def ideal(stack: Project) -> Iterator[Project]:
+    """The stack, with its channel as it began also afterwards."""
+    try:
+        yield stack
+    finally:
+        stack.up()
+        stack.airsplit("channel", "channel", "set", "preset=ideal", "delay_ms=15")
+
+
+def score(project: Project, *arguments: str) -> float:
+    job = project.ue("score", "--json", "--max-tokens", str(SCORED), *arguments)
+    return float(job.result()["perplexity"])
+
+
+def test_services_are_locked_up(stack: Project) -> None:
+    for service in SERVICES:
+        found = stack.container(service)
+        host = found["HostConfig"]
+        assert host["ReadonlyRootfs"]
+        assert host["CapDrop"] == ["ALL"]
+        assert "no-new-privileges:true" in host["SecurityOpt"]
+        assert host["RestartPolicy"]["Name"] == "unless-stopped"
+        assert host["Memory"] > 0
+        assert host["PidsLimit"] > 0
+        assert host["PortBindings"] in ({}, None), "nothing is published"
+        assert found["Config"]["User"] == "airsplit"
+        stack.run("exec", "-T", service, "sh", "-c", "touch /opt/venv/x", code=1)
+        stack.run("exec", "-T", service, "sh", "-c", "touch /tmp/x")
+
+
+def test_only_the_emulator_joins_both_networks(stack: Project) -> None:
+    """By the engine's word, and by trying: no packet gets from the UE to the edge."""
+    networks = {
+        service: set(stack.container(service)["NetworkSettings"]["Networks"])
+        for service in SERVICES
+    }
+    radio, wired = f"{stack.name}_radio", f"{stack.name}_wired"
+    both = [service for service, joined in networks.items() if {radio, wired} <= joined]
+    assert both == ["channel"]
+    joined = stack.container("edge")["NetworkSettings"]["Networks"]
+    edges = [network["IPAddress"] for network in joined.values()]
+    script = (
+        "import socket, sys\n"
+        "def reached(host, port):\n"
+        "    try: socket.create_connection((host, port), 2).close()\n"
+        "    except OSError: return False\n"
+        "    return True\n"
+        "print(reached('channel', 50052), reached('controller', 50053),"
+        " *(reached(host, 50051) for host in ['edge', *sys.argv[1:]]))\n"
+    )
+    job = stack.popen(
+        *("run", "--rm", "-T", "--no-deps", "--entrypoint", "python", "ue", "-c", script, *edges)
+    )
+    out, err = job.communicate(timeout=120)
+    assert out.split() == ["True", "True", "False", *["False"] * len(edges)], err
+
+
+@pytest.mark.parametrize("split", ["0", "16", "auto"])
+def test_an_ideal_channel_scores_as_the_unsplit_model(stack: Project, split: str) -> None:
+    assert score(stack, "--split", split) == pytest.approx(unsplit.perplexity(SCORED), rel=1e-5)
+
+
+def test_an_operator_moves_the_split(ideal: Project) -> None:
+    job = ideal.ue(*GENERATE, str(LONG))
+    ideal.wait_frames(20)
+    for split in ("3", "12"):
+        ideal.airsplit("controller", "split", "set", split)
+    ideal.airsplit("controller", "split", "release")
+    result = job.result()
+    assert {3, 12} <= set(result["splits"])
+    assert len(result["switches"]) >= 2
+    assert result["token_ids"] == unsplit.greedy_tokens(LONG), "a switch changes nothing"
+    assert result["seed"] == 3
+
+
+def test_the_policy_follows_a_channel_that_is_changed_live(ideal: Project) -> None:
+    job = ideal.ue(*GENERATE, str(LONG))
+    ideal.wait_frames(100)
+    ideal.airsplit("channel", "channel", "set", "preset=awgn", "sigma=3", "delay_ms=15")
+    result = job.result()
+    splits = result["splits"]
+    assert min(splits) < splits[0], "an earlier split while the channel was good"
+    assert splits[-1] > min(splits), "a later one when it became bad"
+    decisions = ideal.run("exec", "-T", "controller", "cat", "/reports/decisions.jsonl").stdout
+    events = [json.loads(line)["event"] for line in decisions.splitlines()]
+    assert {"decision", "committed"} <= set(events)
+
+
+def test_noise_costs_perplexity_and_less_at_a_later_split(ideal: Project) -> None:
+    ideal.airsplit("channel", "channel", "set", "preset=awgn", "sigma=2", "delay_ms=0")
+    early, late = score(ideal, "--split", "1"), score(ideal, "--split", "12")
+    assert early > 2 * late > 2 * unsplit.perplexity(SCORED)
+
+
+def test_several_ues_at_once(stack: Project) -> None:
+    jobs = [stack.ue(*GENERATE, "60", "--split", split) for split in ("2", "9", "auto")]
+    for job in jobs:
+        assert job.result()["token_ids"] == unsplit.greedy_tokens(LONG)[:60]
+
+
+def test_ues_by_scale(ideal: Project) -> None:
+    """The service's default: each scores the sample and ends."""
+    ideal.airsplit("channel", "channel", "set", "delay_ms=0")
+    ideal.run("--profile", "ue", "up", "-d", "--no-recreate", "--scale", "ue=2", "ue")
+    names = ideal.run("--profile", "ue", "ps", "-a", "-q", "ue").stdout.split()
+    codes = [docker("wait", name) for name in names]
+    texts = [docker("logs", name) for name in names]
+    docker("rm", *names)
+    assert codes == ["0", "0"]
+    for text in texts:
+        assert text.startswith("perplexity ")
+        assert float(text.split()[1]) == pytest.approx(unsplit.perplexity(10**9), rel=1e-5)
+
+
+def test_bad_input_ends_with_code_2(stack: Project) -> None:
+    _, err = stack.ue("score", "--split", "17").end(code=2)
+    assert "airsplit score: error: --split: 17 is not allowed; allowed: 0-16" in err
+
+
+def test_a_stopped_ue_frees_its_session(stack: Project) -> None:
+    job = stack.ue(*GENERATE, str(LONG))
+    stack.wait_frames(5)
+    docker("stop", job.name)
+    _, err = job.end(code=130)
+    assert "interrupted" in err
+    assert json.loads(stack.airsplit("channel", "channel", "show", "--json"))["sessions"] == 0
+
+
+def test_without_the_controller_the_last_split_goes_on(ideal: Project) -> None:
+    job = ideal.ue(*GENERATE, str(LONG))
+    ideal.wait_frames(20)
+    ideal.airsplit("controller", "split", "set", "5")
+    ideal.run("kill", "controller")
+    result = job.result()
+    assert set(result["splits"][-200:]) == {5}
+    assert result["token_ids"] == unsplit.greedy_tokens(LONG)
+    for service in ("edge", "channel"):
+        assert "controller at controller:50053" in ideal.logs(service)
+
+
+def test_a_dead_edge_is_named_and_comes_back(ideal: Project) -> None:
+    job = ideal.ue(*GENERATE, str(LONG))
+    ideal.wait_frames(20)
+    before = ideal.container("edge")["State"]["StartedAt"]
+    ideal.crash("edge")
+    out, err = job.end(code=2)
+    lines = [line for line in err.splitlines() if "airsplit generate: error: " in line]
+    assert len(lines) == 1
+    assert "edge server at edge:50051 is unavailable" in lines[0]
+    assert out == ""
+    ideal.up()
+    edge = ideal.container("edge")
+    assert edge["RestartCount"] == 1
+    assert edge["State"]["StartedAt"] != before
+    assert score(ideal) == pytest.approx(unsplit.perplexity(SCORED), rel=1e-5)
+
+
+def test_a_stop_is_graceful(stack: Project) -> None:
+    stack.run("stop")
+    ended = {service: stack.container(service)["State"]["ExitCode"] for service in SERVICES}
+    assert ended == dict.fromkeys(SERVICES, 0)
+    for service in SERVICES:
+        assert " stopped" in stack.logs(service)
+
+
+def test_nothing_is_left(stack: Project) -> None:
+    assert set(stack.left()) == {"containers", "networks", "volumes"}
+    stack.down()
+    assert stack.left() == {}
