@@ -1,8 +1,8 @@
-"""The HTML of a report: one template with `string.Template` fields, no asset beside it."""
+"""The HTML of reports: one template with `string.Template` fields, no asset beside it."""
 
 from __future__ import annotations
 
-PAGE = """<!doctype html>
+HEAD = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -59,7 +59,12 @@ pre {
 @media print { .story { max-height: none; } }
 </style>
 </head>
-<body>
+"""
+"""What every report begins with: `$title`, and the style."""
+
+PAGE = (
+    HEAD
+    + """<body>
 <h1>$title</h1>
 <section>
 $seen
@@ -75,3 +80,4 @@ $figures
 </body>
 </html>
 """
+)

@@ -28,9 +28,20 @@ Stepped = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], lis
 class Sb3Env(VecEnv):
     """The vectorised environment as stable-baselines3 wants it: one call steps all episodes."""
 
-    def __init__(self, core: SplitVectorEnv, scale: tuple[float, float] = (0.0, 1.0)) -> None:
-        """`scale`: what is taken off a reward before it is divided by what."""
+    def __init__(
+        self,
+        core: SplitVectorEnv,
+        scale: tuple[float, float] = (0.0, 1.0),
+        *,
+        bootstrap: bool = True,
+    ) -> None:
+        """
+        Args:
+            scale: what is taken off a reward before it is divided by what.
+            bootstrap: see `AgentConfig`.
+        """
         self.core = core
+        self._bootstrap = bootstrap
         self.mean_return: float | None = None
         """Of the episodes that ended last, under the policy that explores."""
 
@@ -58,7 +69,8 @@ class Sb3Env(VecEnv):
             self.mean_return = float(self.returns.mean())
             self.returns[:] = 0
             infos = [  # the one place where stable-baselines3 wants something of each by itself
-                {"terminal_observation": state, "TimeLimit.truncated": True} for state in seen.final
+                {"terminal_observation": state, "TimeLimit.truncated": self._bootstrap}
+                for state in seen.final
             ]
         done = np.full(self.num_envs, seen.truncated)
         rewards = (seen.rewards - self._shift) / self._unit
@@ -98,7 +110,11 @@ def make_agent(
     rate = config.learning_rate
     common: dict[str, Any] = {
         "policy": "MlpPolicy",
-        "env": Sb3Env(core, reward_scale(core) if config.standardise else (0.0, 1.0)),
+        "env": Sb3Env(
+            core,
+            reward_scale(core) if config.standardise else (0.0, 1.0),
+            bootstrap=config.bootstrap,
+        ),
         "learning_rate": (lambda left: left * rate) if config.anneal else rate,
         "gamma": config.gamma,
         "seed": seed,

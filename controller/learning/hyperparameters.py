@@ -42,6 +42,10 @@ class AgentConfig:
     hidden: tuple[int, ...] = (64, 64)
     """Sizes of the hidden layers of each network; not in Table 4, stable-baselines3's default."""
 
+    bootstrap: bool = True
+    """An episode's last reward counts together with the value of the state that it leads to: the
+    session goes on. Else the steps of an episode are the whole task. Not in Table 4."""
+
     standardise: bool = False
     """The agent learns on (reward - mean) / standard deviation over random states: it ranks
     policies as before, and a critic learns numbers about 1 in fewer steps. Not in Table 4."""
@@ -154,7 +158,9 @@ CONFIGS: Mapping[str, type[AgentConfig]] = {"ppo": PpoConfig, "a2c": A2cConfig, 
 PRESETS: Mapping[str, Mapping[str, AgentConfig]] = {
     "table4": {"ppo": PpoConfig(), "a2c": A2cConfig(), "dqn": DqnConfig()},
     "best": {
-        "ppo": PpoConfig(gamma=0.7, learning_rate=1e-3, anneal=True, standardise=True),
+        "ppo": PpoConfig(
+            environments=80, gamma=0.7, learning_rate=1e-3, anneal=True, standardise=True
+        ),
         "a2c": A2cConfig(gamma=0.7, learning_rate=1e-3, anneal=True, standardise=True),
         "dqn": DqnConfig(gamma=0.7, learning_rate=1e-3, anneal=True, standardise=True),
     },

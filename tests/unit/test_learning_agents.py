@@ -70,7 +70,7 @@ def equal(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
 
 
-def test_defaults_are_table_4_of_the_paper() -> None:
+def test_the_fields_defaults_are_table_4_of_the_paper() -> None:
     ppo = PRESETS["table4"]["ppo"]
     assert isinstance(ppo, PpoConfig)
     assert (ppo.learning_rate, ppo.gamma, ppo.clip_range) == (3e-4, 0.99, 0.2)
@@ -137,6 +137,7 @@ KNOBS: list[tuple[str, dict[str, Any]]] = [
             {"gamma": 0.5},
             {"environments": 4},
             {"anneal": True},
+            {"bootstrap": False},
             {"standardise": True},
             {"n_steps": 120},
             {"gae_lambda": 0.5},
