@@ -3,8 +3,11 @@
 1. `Radio.transmit` of float32 tokens of 4096 elements, checks and truth included, against the same
    arithmetic in plain numpy (SFC64 in bulk: no keys, no replay, no report) and against Sionna's
    AWGN and flat-fading blocks, where `pip install -e '.[bench]'` has brought it. Ours are real
-   elements; a complex element of Sionna's counts as two. `ours_2_threads` and `sionna_2_threads`:
-   two sessions, each on a thread of its own, and torch's two threads.
+   elements; a complex element of Sionna's counts as two. `elements_per_second` is by the wall
+   clock, `elements_per_cpu_second` by the CPU time of the one thread that works, which other load
+   on the machine moves less. `ours_2_threads` and `sionna_2_threads`: two sessions, each on a
+   thread of its own, and torch's two threads; `two_thread_scaling` is those over one, by the wall
+   clock: it needs two idle cores.
 2. Round trips of 8 KiB frames and a stream of 1 MiB frames under the edge's credits to an echo
    edge: direct, through a payload-blind proxy, and through the emulator, ideal and impaired.
 
@@ -18,6 +21,7 @@ import argparse
 import importlib
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -47,6 +51,8 @@ CHANNELS = {
 }
 IMPAIRED = f"nakagami,fading=token,m=1,h_th=0.1,snr_db=20,loss=0.05,seed={SEED}"
 """Fading, noise and erasures at once, for the way through the sockets."""
+
+TWO_THREADS = "_2_threads"
 
 Transmit = Callable[[], object]
 
@@ -107,15 +113,22 @@ def sionna(kind: str, tokens: int) -> Transmit:
     return lambda: awgn(generate(tokens)[:, :, 0] * values, no)
 
 
-def elements_per_second(transmits: Sequence[Transmit], elements: int, seconds: float) -> float:
-    """Of all of them together, each on a thread of its own, for about `seconds`."""
-    counts = [0] * len(transmits)
+def elements_per_second(
+    transmits: Sequence[Transmit], elements: int, seconds: float
+) -> tuple[float, float]:
+    """Of all of them together, each on a thread of its own, for about `seconds`.
+
+    Returns:
+        Per second, and per second of CPU time of these threads.
+    """
+    counts, busy_s = [0] * len(transmits), [0.0] * len(transmits)
 
     def work(number: int) -> None:
-        until = time.perf_counter() + seconds
+        until, idle_s = time.perf_counter() + seconds, time.thread_time()
         while time.perf_counter() < until:
             transmits[number]()
             counts[number] += 1
+        busy_s[number] = time.thread_time() - idle_s
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(1, len(transmits))]
     started = time.perf_counter()
@@ -124,11 +137,14 @@ def elements_per_second(transmits: Sequence[Transmit], elements: int, seconds: f
     work(0)
     for thread in threads:
         thread.join()
-    return sum(counts) * elements / (time.perf_counter() - started)
+    sent = sum(counts) * elements
+    return sent / (time.perf_counter() - started), sent / sum(busy_s)
 
 
-def compare_radios(kind: str, tokens: int, blocks: int, seconds: float) -> dict[str, float]:
-    """Median elements per second of each contender."""
+def compare_radios(
+    kind: str, tokens: int, blocks: int, seconds: float
+) -> dict[str, dict[str, float]]:
+    """By what is measured, of each contender: medians over the blocks."""
     two = [ours(CHANNELS[kind], tokens, seed) for seed in (SEED, SEED + 1)]
     contenders: dict[str, tuple[list[Transmit], int]] = {
         "ours": (two[:1], 1),
@@ -138,7 +154,7 @@ def compare_radios(kind: str, tokens: int, blocks: int, seconds: float) -> dict[
     if importlib.util.find_spec("sionna"):
         contenders["sionna"] = ([sionna(kind, tokens)], 1)
         contenders["sionna_2_threads"] = ([sionna(kind, tokens)], 2)
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     for block in range(blocks + 1):
         for name, (transmits, torch_threads) in contenders.items():
             torch.set_num_threads(torch_threads)
@@ -146,7 +162,17 @@ def compare_radios(kind: str, tokens: int, blocks: int, seconds: float) -> dict[
             if block:  # the first one warms up
                 rates[name].append(rate)
     torch.set_num_threads(1)
-    return {name: round(statistics.median(found)) for name, found in rates.items()}
+    wall, cpu = (
+        {name: statistics.median(rate[clock] for rate in rates[name]) for name in rates}
+        for clock in (0, 1)
+    )
+    alone = [name for name in rates if not name.endswith(TWO_THREADS)]
+    pairs = [(name, name + TWO_THREADS) for name in alone if name + TWO_THREADS in rates]
+    return {
+        "elements_per_second": {name: round(rate) for name, rate in wall.items()},
+        "elements_per_cpu_second": {name: round(cpu[name]) for name in alone},
+        "two_thread_scaling": {one: round(wall[both] / wall[one], 2) for one, both in pairs},
+    }
 
 
 def compare_proxies(frames: int, chunks: int, blocks: int) -> dict[str, dict[str, float]]:
@@ -236,14 +262,12 @@ def main() -> None:
     if not args.json and not importlib.util.find_spec("sionna"):
         print("sionna is not installed (pip install -e '.[bench]'): skipped")
     if args.only != "proxy":
-        found["elements_per_second"] = {}
-        for kind in CHANNELS:
-            by_size = found["elements_per_second"][kind] = {}
-            for size in sizes:
-                tokens = size // HIDDEN
-                by_size[str(size)] = compare_radios(kind, tokens, args.blocks, args.seconds)
-                if not args.json:
-                    print(f"{kind}, {size} elements: {by_size[str(size)]}")
+        for kind, size in itertools.product(CHANNELS, sizes):
+            compared = compare_radios(kind, size // HIDDEN, args.blocks, args.seconds)
+            for measure, by_contender in compared.items():
+                found.setdefault(measure, {}).setdefault(kind, {})[str(size)] = by_contender
+            if not args.json:
+                print(f"{kind}, {size} elements: {compared}")
     if args.only != "elements":
         found |= compare_proxies(args.frames, args.chunks, args.blocks)
     print(json.dumps(found))

@@ -117,8 +117,9 @@ def nakagami(
         fades: independent fades that the means are over.
 
     Returns:
-        Ω̂, NaN of fewer than LEAST_FADES fades; m̂, infinite where ĥ² varies no more than its noise
-        makes it, and NaN where Ω̂ cannot be told from zero or noise could hide fading.
+        Ω̂, NaN of fewer than LEAST_FADES fades or where it cannot be told from zero; m̂, then NaN
+        too, infinite where ĥ² varies no more than its noise makes it, and NaN where noise could
+        hide fading.
     """
     if fades < LEAST_FADES:
         return math.nan, math.nan
@@ -126,7 +127,7 @@ def nakagami(
     of_noise = noise_variance(omega, noise)
     spread = of_fading + of_noise
     if omega <= _SURE * math.sqrt(max(spread, 0.0) / fades):
-        return omega, math.nan
+        return math.nan, math.nan
     of_fading += spread / (fades - 1)  # the variance of few samples, about their own mean
     unsure = _SURE * of_noise * math.sqrt(2 / fades)
     if of_fading <= unsure + 1e-9 * omega**2:

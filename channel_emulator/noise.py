@@ -17,7 +17,7 @@ from channel_emulator.knobs import PowerReference
 Powers = NDArray[np.float64]
 """One per token: [tokens]."""
 
-_MAX_STD = 1e37
+MAX_STD = 1e37
 """σ times any normal draw still is a float32."""
 
 _OUTLIER = 20.0
@@ -74,7 +74,7 @@ def noise_std(config: ChannelConfig, power: Powers) -> Floats:
     if config.snr_db is None:
         return np.full((len(power), 1), config.sigma or 0.0, dtype=np.float32)
     std = np.empty((len(power), 1), dtype=np.float32)
-    sums.root(power, 10 ** (-config.snr_db / 10), _MAX_STD, std)
+    sums.root(power, 10 ** (-config.snr_db / 10), MAX_STD, std)
     return std
 
 

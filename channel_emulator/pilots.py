@@ -31,6 +31,7 @@ from channel_emulator.kernels import elements, sums
 from channel_emulator.knobs import Equalizer, Fading
 from channel_emulator.place import Place
 from channel_emulator.radio import Received
+from channel_emulator.travel import ONE, Travel
 from channel_emulator.truth import ratio_db
 
 BLOCKS = 16
@@ -113,10 +114,10 @@ def _fade(config: ChannelConfig, place: Place) -> int | None:
         return None
     if config.fading is Fading.FRAME:
         return place.offset
-    if config.coherence_ns is None:
-        return 0
+    anchor = place.anchor
+    time_ns = max(int(place.times_ns[0]), anchor.time_ns)  # what comes late counts as the anchor's
     times = 1 if config.fading is Fading.BLOCK else 2
-    return int(place.times_ns[0]) // (times * config.coherence_ns)
+    return anchor.at(time_ns, Travel.per_ns(config)).blocks // (times * ONE)
 
 
 def sound_tokens(

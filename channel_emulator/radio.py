@@ -179,8 +179,8 @@ class Radio:
         std = noise.noise_std(self.config, power)
         if self.config.equalizer is Equalizer.ZERO_FORCING:
             h = np.where(faded.failed, np.float32(1), faded.h)
-            with np.errstate(over="ignore"):  # the codec saturates
-                std = np.divide(std, h, dtype=np.float32)
+            with np.errstate(over="ignore"):
+                std = np.minimum(np.divide(std, h, dtype=np.float32), noise.MAX_STD)
         return std
 
     def _rate_bps(self, h: Floats, power: noise.Powers) -> NDArray[np.float64] | None:

@@ -86,7 +86,7 @@ class Emulator:
         """One new version: from the next frame, or from a channel time on.
 
         Raises:
-            VersionConflictError: the version in force is not the expected one.
+            VersionConflictError: the last version is not the expected one.
             InputError: a value is out of its range or would change nothing; all stays as it is.
         """
         self._require_expected(request)
@@ -106,7 +106,7 @@ class Emulator:
 
         Raises:
             InputError: no scenario, or it does not go with the configuration in force.
-            VersionConflictError: the version in force is not the expected one.
+            VersionConflictError: the last version is not the expected one.
         """
         self._require_expected(request)
         scenario = scenario_from_proto(request.scenario)
@@ -130,6 +130,7 @@ class Emulator:
         return channel_pb2.ChannelState(
             config=to_proto(in_force.config),
             config_version=in_force.version,
+            last_version=timeline.last_version,
             sessions=len(links),
             frames=self.frames,
             payload_bytes=self.payload_bytes,
@@ -158,8 +159,8 @@ class Emulator:
     def _require_expected(
         self, request: channel_pb2.ConfigureChannelRequest | channel_pb2.PlayScenarioRequest
     ) -> None:
-        version = self.in_force.version
-        if request.HasField("expected_version") and request.expected_version != version:
-            raise VersionConflictError(
-                f"expected_version: {request.expected_version}; the channel is at {version}"
-            )
+        """The last version, in force or still to come: a change gives up what is to come."""
+        last = self.timeline.last_version
+        if request.HasField("expected_version") and request.expected_version != last:
+            said = f"expected_version: {request.expected_version}"
+            raise VersionConflictError(f"{said}; the last version is {last}")

@@ -11,6 +11,7 @@ from airsplit.v1 import channel_pb2
 from channel_emulator.config import ChannelConfig
 from channel_emulator.fading import Floats
 from channel_emulator.kernels import elements
+from channel_emulator.noise import MAX_STD
 
 TRANSPARENT = channel_pb2.ChannelTruth(
     sigma=0.0,
@@ -54,13 +55,19 @@ def configured(config: ChannelConfig, power: NDArray[np.float64]) -> tuple[float
     """σ of n in y = h·x + n, root mean square over the tokens, and SNR in dB at h = 1.
 
     One of them is set; the other follows from the mean of the tokens' `power`, [tokens], that an
-    SNR is relative to.
+    SNR is relative to. Where a token's σ is at its limit, the SNR is what it came to.
     """
     if not config.has_noise:
         return 0.0, math.inf
     amplitude = math.sqrt(float(np.add.reduce(power)) / len(power))
     if config.snr_db is not None:
-        return amplitude * 10 ** (-config.snr_db / 20), config.snr_db
+        ratio = 10 ** (-config.snr_db / 20)
+        sigma = amplitude * ratio
+        if sigma * math.sqrt(len(power)) <= MAX_STD:  # no token's is above the root of their sum
+            return sigma, config.snr_db
+        each = np.minimum(np.sqrt(power) * ratio, MAX_STD)
+        sigma = float(np.sqrt(np.mean(np.square(each))))
+        return sigma, 2 * ratio_db(amplitude, sigma)
     sigma = config.sigma or 0.0
     return sigma, 2 * ratio_db(amplitude, sigma)  # not of squares: a small σ's is zero
 

@@ -41,6 +41,7 @@ SET_EPILOG = """examples:
   airsplit channel set sigma=2
   airsplit channel set preset=nakagami m=1 sigma=0.5 delay_ms=20
   airsplit channel set loss=0.2 --at 30
+  airsplit channel set sigma=1 --expect 4
 """
 
 STOP_EPILOG = """example:
@@ -93,7 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--expect",
         type=int,
         metavar="VERSION",
-        help="refuse unless this version is in force (default: any)",
+        help="refuse unless this is the last version, changes still to come included "
+        "(default: any)",
     )
     play = add("play", channel_play.HELP, f"{channel_play.EPILOG}\n\n{scenarios()}")
     channel_play.add_arguments(play)

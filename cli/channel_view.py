@@ -11,7 +11,7 @@ SHOWN_SESSIONS = 2
 
 def summary(state: channel_pb2.ChannelState) -> list[str]:
     """Version, counters, scenario, every knob, and each session's last frame."""
-    lines = [f"version {state.config_version}, {state.sessions} sessions, {_frames(state)}"]
+    lines = [f"{_version(state)}, {state.sessions} sessions, {_frames(state)}"]
     if state.scenario:
         lines.append(f"scenario {_scenario(state)}")
     knobs = from_proto(state.config).to_dict()
@@ -21,7 +21,7 @@ def summary(state: channel_pb2.ChannelState) -> list[str]:
 
 def line(state: channel_pb2.ChannelState) -> str:
     """One state of many: where the channel is, and what the sessions meet."""
-    parts = [f"{state.channel_time_ns / 1e9:9.2f} s", f"version {state.config_version}"]
+    parts = [f"{state.channel_time_ns / 1e9:9.2f} s", _version(state)]
     parts.append(_scenario(state) if state.scenario else state.config.preset)
     parts += [f"{state.sessions} sessions", _frames(state)]
     links = [link for link in state.links if link.frames]
@@ -30,6 +30,11 @@ def line(state: channel_pb2.ChannelState) -> str:
     if len(links) > SHOWN_SESSIONS:
         parts.append(f"and {len(links) - SHOWN_SESSIONS} more")
     return "  ".join(parts)
+
+
+def _version(state: channel_pb2.ChannelState) -> str:
+    to_come = state.last_version - state.config_version
+    return f"version {state.config_version}" + (f" of {state.last_version}" if to_come > 0 else "")
 
 
 def _frames(state: channel_pb2.ChannelState) -> str:

@@ -184,6 +184,7 @@ def message(values: NDArray[np.float32], position: int, number: int) -> edge_pb2
 _TRACE = RateTrace.of([0, 5_000_000, 20_000_000, 60_000_000], [0, 30_000, 40_000, 90_000], False)
 
 _QUEUE = "what waits depends on which frames came before"
+_ONE_VERSION = "a frame is served by one version, and none by an older one than the frame before"
 _FRAME_DRAW = "one draw a frame, keyed by its first token"
 
 ROWS = (
@@ -235,7 +236,14 @@ ROWS = (
         "nakagami,sigma=0.1,h_th=0.3,fading=copula,m=2",
         by_change,
         (CUTS, ORDER),
-        "a frame is served by one version, and none by an older one than the frame before",
+        _ONE_VERSION,
+    ),
+    Row(
+        "changes at stated times, `fading=block`",
+        "nakagami,sigma=0.1,h_th=0.3,fading=block,m=2",
+        by_change,
+        (CUTS, ORDER),
+        _ONE_VERSION,
     ),
     Row("HARQ and rate", "physical,snr_db=6,outage_snr_db=5", by_radio),
     Row(

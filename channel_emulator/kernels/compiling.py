@@ -4,8 +4,8 @@ They release the interpreter, so that sessions on several threads run on several
 is as it is written, never relaxed: the same bits on every machine. Arrays are in C order.
 
 Compiled code is kept beside its module, or where NUMBA_CACHE_DIR says: only the first import takes
-seconds, and no frame ever waits for a compiler. It is renewed when the kernel's own file changes,
-so a kernel's parts are in that file too. numba keeps no recursive functions.
+seconds, and no frame ever waits for a compiler. It is renewed when the kernel's own file or the
+options change, so a kernel's parts are in that file too. numba keeps no recursive functions.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ def kernel(signature: str) -> Callable[[Kernel], Kernel]:
     """Compiles a function for arguments of these types."""
 
     def compiled(function: Kernel) -> Kernel:
+        # numba names what it keeps by this alone, and so would take what other options made.
+        function.__qualname__ += "".join(f"-{name}={value}" for name, value in _OPTIONS.items())
         try:
             found: Kernel = njit(signature, cache=True, **_OPTIONS)(function)
         except (RuntimeError, OSError):  # nowhere to keep it: a read-only or a full file system

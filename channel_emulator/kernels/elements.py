@@ -205,6 +205,11 @@ def _scale(row, factors):
 
 
 @part
+def _saturated(x):
+    return min(max(x, -_LARGEST), _LARGEST)
+
+
+@part
 def _erase(row, erased):
     """Zeros, also in place of what is not finite. All of a row or single elements."""
     if len(erased) == 1:
@@ -214,6 +219,8 @@ def _erase(row, erased):
         for i in range(len(row)):
             row[i] = np.float32(0) if erased[i] else row[i]
 
+
+_LARGEST = np.finfo(np.float32).max
 
 _LANES = 64
 """Partial sums side by side: a compiler that may not reorder additions has them vectorised."""
@@ -254,11 +261,14 @@ def energy(values):
 
 
 @kernel(
-    "UniTuple(float64, 2)(float32[:, ::1], float32[:, ::1], float32[:, ::1], boolean[:, ::1],"
-    " float32[::1], uint64[::1], uint64, uint64, float32[:, ::1])"
+    "UniTuple(float64, 2)(Array(float32, 2, 'C', readonly=True), float32[:, ::1],"
+    " float32[:, ::1], boolean[:, ::1], float32[::1], uint64[::1], uint64, uint64,"
+    " float32[:, ::1])"
 )
 def receive(values, h, std, erased, table, keys, window, position, out):
     """h x + std n, zero where erased, to `out`, maybe `values`. See `Radio.transmit`.
+
+    What is beyond float32 becomes its largest number, as in the codec.
 
     `h`, `std` and `erased` are [tokens, hidden], [tokens, 1], or [tokens, 0]: none.
 
@@ -288,7 +298,8 @@ def receive(values, h, std, erased, table, keys, window, position, out):
         if erased.shape[1]:
             _erase(received, erased[token])
         for i in range(width):
-            added[i] = received[i] - sent[i]
+            received[i] = _saturated(received[i])
+            added[i] = _saturated(received[i] - sent[i])
         _add_squares(added, error)
         for i in range(width):
             out[token, i] = received[i]

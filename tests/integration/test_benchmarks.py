@@ -12,7 +12,8 @@ def run(script: str, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, f"benchmarks/{script}.py", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    last = ("\n" + done.stdout).rpartition("\n{")[2]
+    found: dict[str, Any] = json.loads("{" + last)
     return found
 
 
@@ -25,3 +26,35 @@ def test_the_gpu_benchmark_on_a_cpu() -> None:
     for name in ("split", "unsplit"):
         assert found[name]["decode_tokens_per_second"] > 0
         assert found[name]["prefill_ms"] > 0
+
+
+def test_the_channel_benchmark() -> None:
+    size = ["--sizes", "4096,8192", "--blocks", "1", "--seconds", "0.02"]
+    found = run("channel", *size, "--frames", "10", "--chunks", "4", "--json")
+    for kind in ("awgn", "token_fading", "element_fading"):
+        for measure in ("elements_per_second", "elements_per_cpu_second"):
+            by_size = found[measure][kind]
+            assert list(by_size) == ["4096", "8192"]
+            for rates in by_size.values():
+                assert min(rates["ours"], rates["numpy"]) > 1e4
+        assert set(found["elements_per_cpu_second"][kind]["4096"]) <= {"ours", "numpy", "sionna"}
+        for elements in ("4096", "8192"):
+            rates, scaling = (
+                found[measure][kind][elements]
+                for measure in ("elements_per_second", "two_thread_scaling")
+            )
+            assert scaling["ours"] == round(rates["ours_2_threads"] / rates["ours"], 2)
+    ways = {"blind", "ideal", "impaired"}
+    assert set(found["proxy_added_us"]) == ways
+    assert set(found["proxy_gbit_per_second"]) == ways | {"direct"}
+    assert min(found["proxy_gbit_per_second"].values()) > 0
+    assert found["configuration"]["seed"] == 1
+
+
+def test_the_pacing_benchmark() -> None:
+    found = run("pacing", "--sessions", "5", "--seconds", "0.5", "--frames", "20")
+    assert set(found["lane"]) == {"precise", "event loop"}
+    for figures in (*found["lane"].values(), found["socket"], found["socket_ideal"]):
+        assert figures["frames"] >= 20
+        assert figures["p50"] <= figures["p90"] <= figures["p99"] <= figures["max"]
+    assert found["lane"]["precise"]["p50"] >= 0, "none is delivered before it is due"

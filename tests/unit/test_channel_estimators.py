@@ -137,6 +137,14 @@ def test_noise_is_taken_out_exactly(m, omega, noise):
     assert estimators.inverse_normalised_variance(*found) == pytest.approx(m)
 
 
+@pytest.mark.parametrize("mean", [0.99, 1.01])
+def test_a_spread_that_is_not_told_from_zero_is_not_a_number(mean):
+    """Nothing but noise of variance 1, a little more or less power than that."""
+    found = estimators.nakagami(mean, 3.0, -1.27, 1.0, 64)
+    assert all(math.isnan(value) for value in found)
+    assert estimators.nakagami(3.0, 12.0, 0.5, 1.0, 64)[0] == 2.0
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("snr_db", [10, 0])
 def test_noisy_pilots_leave_less_than_three_percent_of_bias(snr_db, seed):

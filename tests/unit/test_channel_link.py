@@ -176,6 +176,13 @@ def test_a_repeated_token_is_on_the_air_again():
     assert delay.harq_ns(config, received) == 3 * 8 * MS
 
 
+def test_a_decode_frame_pays_for_each_copy_too():
+    spec = "physical,fading=none,snr_db=0,outage_snr_db=5,rate_mbps=8"
+    config, received = received_of(spec, tokens=1)
+    assert received.transmissions.tolist() == [4]
+    assert airtime.frame_load(config, 1000, received) == Load(1000, 4 * 8000, 4 * MS)
+
+
 def test_airtime_follows_the_rate_of_the_fade():
     config, received = received_of("physical,bandwidth_mhz=1,outage_snr_db=-20")
     assert received.rate_bps is not None
@@ -320,6 +327,11 @@ def test_mean_copies_are_those_of_closed_forms():
     apart = copies_of(alone.replace("transmissions=1", "transmissions=2") + ",fading=token")
     twice = stats.gamma(2).cdf(10 ** (-0.5))
     assert apart == pytest.approx((1 + outage) / (1 - twice))
+    # A round trip of 8 ms in a block of 9: one fade for two copies. In one of 8: two.
+    held = alone.replace("transmissions=1", "transmissions=2") + ",fading=block,coherence_ms"
+    half = stats.gamma(1).cdf(10 ** (-0.5) / 2)
+    assert copies_of(f"{held}=9") == pytest.approx((1 + outage) / (1 - half))
+    assert copies_of(f"{held}=8") == pytest.approx(apart)
     assert airtime.mean_copies(parse_channel("nakagami,h_th=2").changed({"fading": "none"})) == 1
     still = "physical,fading=none,snr_db=0,harq_transmissions=2,outage_snr_db"
     assert (copies_of(f"{still}=2"), copies_of(f"{still}=4")) == (2, math.inf)

@@ -116,6 +116,16 @@ def test_ordinary_values_are_inliers(draw, hidden):
     assert received.power.mean() == pytest.approx(power.mean(), rel=1e-3)
 
 
+@pytest.mark.parametrize("largest", [20, 20.5])
+def test_an_outlier_is_beyond_twenty_medians(largest):
+    values = np.ones((1, 100), np.float32)
+    values[0, ::2] *= -1
+    values[0, 10] = -largest
+    config = parse_channel("awgn,snr_db=10,power_reference=inliers")
+    (found,) = noise.reference_power(config, values, noise.token_power(values))
+    assert found == pytest.approx(1.0 if largest > 20 else (99 + 20**2) / 100, rel=1e-6)
+
+
 def test_outliers_do_not_move_the_limit():
     values = np.random.default_rng(2).normal(0, 1, (50, 1024)).astype(np.float32)
     clean = noise.token_power(values)

@@ -1,10 +1,13 @@
 """What the receiver can know of the channel, against what the channel is."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from airsplit.clock import VirtualClock
+from airsplit.v1 import edge_pb2
 from channel_emulator.draws import Direction, Draws
 from channel_emulator.estimators import cramer_rao_bound
 from channel_emulator.pilots import (
@@ -19,7 +22,11 @@ from channel_emulator.pilots import (
 )
 from channel_emulator.place import Place
 from channel_emulator.radio import Radio
+from channel_emulator.session import Session
 from channel_emulator.spec import parse_channel
+from channel_emulator.timeline import Timeline
+from channel_emulator.travel import ONE, Anchor, Travel
+from tests.channel_replay import message
 
 
 def run(spec, frames=FRAMES, seed=0, tokens=1, scale=2.0, estimator=None):
@@ -209,6 +216,7 @@ def test_what_cannot_be_known_is_not_a_number():
     # One frame whose pilots drown: not even their power can be told from zero.
     (found,) = estimates("nakagami,sigma=50", frames=1)
     assert math.isnan(found.m)
+    assert math.isnan(found.omega)
     # Nothing arrives, so nothing is known of the power.
     (found,) = estimates("nakagami,h_th=1000", frames=1)
     assert found.loss == 1
@@ -300,6 +308,55 @@ def test_an_h_that_never_changes_tells_nothing_of_its_distribution():
         assert math.isnan(estimate.m)
         assert math.isnan(estimate.omega)
         assert estimate.sigma == pytest.approx(0.1, rel=0.05)
+
+
+SLOW = [0.01, 0.03, 0.02, 0.0, 0.04]
+"""Metres per second: a UE nearly at rest takes a second to a coherence time."""
+
+
+def walked(fading, speeds, stretch_ns, frames):
+    """A session that walks on at another speed after each stretch, and its last estimate."""
+    changes = [
+        (number * stretch_ns, {"speed_mps": speeds[number % len(speeds)]})
+        for number in range(frames * 10_000_000 // stretch_ns + 1)
+    ]
+    timeline = Timeline.compiled(changes, parse_channel(f"nakagami,fading={fading},snr_db=30"))
+    opened = edge_pb2.OpenSession(session_id="s", ue_id="ue", stream=1)
+    session = Session(opened, VirtualClock())
+    values = np.ones((1, 8), np.float32)
+    for number in range(frames):
+        frame = message(values, number, number)
+        session.carry_frame(frame, timeline, number)
+    return frame.header.channel.estimate
+
+
+@pytest.mark.parametrize("fading", ["copula", "sum_of_squares", "block"])
+def test_a_ue_nearly_at_rest_tells_nothing_however_its_speed_changes(fading):
+    """Six seconds are three coherence times."""
+    estimate = walked(fading, SLOW, 100_000_000, 600)
+    assert math.isnan(estimate.m)
+    assert math.isnan(estimate.omega)
+    assert math.isfinite(estimate.sigma)
+
+
+@pytest.mark.parametrize(("fading", "times"), [("copula", 2), ("sum_of_squares", 2), ("block", 1)])
+def test_fades_are_counted_by_the_coherence_times_so_far(fading, times):
+    """A block is a fade; of a process one that is over after two coherence times, which are
+    0.423 cycles each."""
+    config = parse_channel(f"nakagami,fading={fading},speed_mps=3")
+    draws, coherence_ns = Draws(0, 1, Direction.UPLINK), config.coherence_ns
+    for speed, before in ((3, 0), (7.5, 0), (0, 41.5), (3, 41.5), (7.5, 41.5)):
+        here = config.changed({"speed_mps": speed})
+        anchor = Anchor(10**9, Travel(blocks=round(before * ONE)))
+        for passed in (0, 0.3, 1.2, 1.7, 3.9, 4.1):
+            since_ns = round(passed * coherence_ns)
+            place = replace(
+                Place.replay(here, 1), times_ns=np.array([10**9 + since_ns]), anchor=anchor
+            )
+            expected = int((before + passed * speed / 3) // times)
+            assert sound(here, draws, place).fade == expected
+        late = replace(place, times_ns=np.array([10**9 - 3 * coherence_ns]))
+        assert sound(here, draws, late).fade == int(before // times)
 
 
 def test_estimates_of_h_follow_a_change_within_the_window_however_long_ago_it_began():

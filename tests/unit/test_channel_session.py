@@ -201,6 +201,19 @@ def test_estimates_follow_the_channel_through_its_versions():
     assert sigmas == [pytest.approx(0.2, rel=0.05), 0, pytest.approx(1, rel=0.05)]
 
 
+def test_nothing_of_before_a_transparent_channel_is_left():
+    """The first estimate behind it is that of a session which met nothing else."""
+    found = []
+    for before in ("erasure,loss=0.5", "ideal"):
+        session = Session(opened(), VirtualClock())
+        for position, spec in enumerate([before, "ideal", "nakagami,sigma=0.3,fading=token"]):
+            frame = frame_of(values_of(1), position=position)
+            session.carry_frame(frame, stays(spec, position + 1), arrival_ns=0)
+        found.append(frame.header.channel.estimate)
+    assert found[0] == found[1]
+    assert found[0].loss == 0
+
+
 def test_outage_on_the_wire_has_its_closed_form():
     session = Session(opened(), VirtualClock())
     erased = 0

@@ -114,13 +114,28 @@ def test_another_clock_is_another_epoch():
     assert emulator.timeline.epoch == 2
 
 
-def test_the_version_in_force_is_the_one_expected():
+def test_a_change_that_is_still_to_come_is_not_overwritten_unseen():
+    """Two operators who both read version 1: the second one's change would give up the first's."""
+    emulator = emulator_of("awgn,sigma=1")
+    configure(emulator, at_ns=30, expected=1, sigma=2)
+    before, state = emulator.timeline, emulator.state()
+    assert (state.config_version, state.last_version) == (1, 2)
+    for change in (configure, play):
+        given = ((0, {"sigma": 3}),) if change is play else ()
+        with pytest.raises(VersionConflictError, match=r"expected_version: 1; .* version is 2"):
+            change(emulator, *given, expected=1)
+    assert emulator.timeline is before
+    configure(emulator, expected=state.last_version, sigma=3)
+    assert emulator.state().last_version == emulator.state().config_version == 3
+
+
+def test_the_last_version_is_the_one_expected():
     emulator = emulator_of("awgn,sigma=1")
     play(emulator, (0, {"sigma": 2}), (20, {"sigma": 3}))
     served(emulator, 25)
     before = emulator.timeline
     for change in (configure, play):
-        with pytest.raises(VersionConflictError, match="expected_version: 2; the channel is at 3"):
+        with pytest.raises(VersionConflictError, match=r"expected_version: 2; .* version is 3"):
             change(emulator, *(((0, {}),) if change is play else ()), expected=2)
     with pytest.raises(InputError, match="m: "):
         configure(emulator, m=2)

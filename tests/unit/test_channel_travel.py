@@ -100,6 +100,16 @@ def test_blocks_are_those_of_the_coherence_times_so_far(clock):
     np.testing.assert_array_equal(found, constant_h(BLOCKS, np.rint(middle_ns), 1.0))
 
 
+def test_what_comes_late_meets_the_block_of_the_anchor():
+    """Frames of a window that are overtaken by a change of speed."""
+    config = parse_channel(spec_of(BLOCKS, 3))
+    source = FadingSource(config, Draws(0, 1, Direction.UPLINK))
+    anchor = Anchor(10**9, Travel(blocks=41 * ONE + ONE // 2))
+    times_ns = np.array([0, 10**9 - 1, 10**9, 10**9 + config.coherence_ns])
+    h = source.amplitudes(Place(1, 0, 0, 0, 0, times_ns, anchor=anchor), 1)[:, 0]
+    assert h[0] == h[1] == h[2] != h[3]
+
+
 @pytest.mark.parametrize("fading", PROCESSES)
 @settings(max_examples=25, deadline=None)
 @given(

@@ -8,6 +8,7 @@ import pytest
 from airsplit.clock import VirtualClock
 from airsplit.telemetry import channel_dict
 from airsplit.v1 import channel_pb2, edge_pb2
+from channel_emulator import codec
 from channel_emulator.place import Place
 from channel_emulator.radio import Radio
 from channel_emulator.session import Session
@@ -86,9 +87,41 @@ def test_a_sigma_whose_square_is_no_number_has_its_snr():
     )
 
 
-def reported(spec):
+def test_noise_beyond_float32_is_configured_as_strong_as_it_is():
+    """σ ends at 1e37: of one token or of all."""
+    loud = np.full((2, 4096), 3e38, np.float32)
+    truth = truth_of("awgn,snr_db=-40", loud)
+    assert truth.configured_sigma == 1e37
+    assert truth.sigma == pytest.approx(1e37, rel=0.03)
+    assert truth.configured_snr_db == pytest.approx(20 * math.log10(30), abs=1e-3)
+    loud[1] = 1e30
+    truth = truth_of("awgn,snr_db=-40", loud)
+    assert truth.configured_sigma == pytest.approx(1e37 / math.sqrt(2))
+    assert truth.sigma == pytest.approx(1e37 / math.sqrt(2), rel=0.03)
+
+
+@pytest.mark.parametrize("spec", ["awgn,snr_db=10", "nakagami,fading=token,omega=4,snr_db=20"])
+def test_values_at_the_end_of_float32_have_finite_powers(spec):
+    report = reported(spec, np.full((4, 256), 3.3e38, np.float32), edge_pb2.DTYPE_BFLOAT16)
+    assert math.isfinite(report.truth.snr_db)
+    assert 5 < report.estimate.snr_db < 26
+
+
+def test_equalised_noise_of_the_deepest_fade_is_finite():
+    spec = "nakagami,fading=token,m=0.5,h_th=0.001,equalizer=zero_forcing,snr_db=-100"
+    values = np.full((300, 512), 1e38, np.float32)
+    config = parse_channel(spec)
+    received = Radio(config).transmit(values, Place.replay(config, len(values)))
+    assert received.h.min() < 0.02
+    assert np.isfinite(received.values).all()
+    assert math.isfinite(received.truth.sigma)
+
+
+def reported(spec, values=VALUES, dtype=edge_pb2.DTYPE_FLOAT16):
     session = Session(edge_pb2.OpenSession(session_id="s", ue_id="ue", stream=1), VirtualClock())
-    frame = message(VALUES, 0, 0)
+    frame = message(values, 0, 0)
+    frame.header.dtype = dtype
+    frame.payload = codec.encode(values, dtype)
     session.carry_frame(frame, Timeline.of(parse_channel(spec)), 0)
     return frame.header.channel
 
