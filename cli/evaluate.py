@@ -15,16 +15,18 @@ from airsplit.errors import InputError
 from cli import rewards
 from controller.features import Features
 from controller.learning.environment import EnvironmentConfig, SplitVectorEnv
-from controller.learning.optimum import LEVELS, NextSplits, Scorer, served
+from controller.learning.optimum import LEVELS, NextSplits, Scorer, fraction, served
 from controller.learning.reward import Reward
 from controller.learning.rollout import Player, greedy, optimal, play, steady, uniform
 from controller.network import CONFIG_FILE, NetworkPolicy, load_policy
-from controller.policy import require_same
+from controller.policy import FixedPolicy, ThresholdPolicy, require_same
 from controller.registry import parse_policy
 
 FORMS = (
     "a trained policy's folder, random, untrained, fixed:P, threshold[:FILE.json], greedy, optimal"
 )
+OPTIMUM = "knows how the channel goes on"
+UPPER_BOUND = "sees the UE's way to its end: an upper bound that no policy of the channel reaches"
 BUILT_IN = ("random", "untrained", "fixed", "threshold", "greedy", "optimal")
 EPILOG = """examples:
   airsplit evaluate --policy policy --episodes 1000
@@ -65,13 +67,16 @@ def run(args: argparse.Namespace) -> int:
     if args.live:
         return int(importlib.import_module("cli.evaluate_live").run(args))
     started = time.monotonic()
+    if not 0 <= args.seed < 2**32:
+        raise InputError.of("--seed", args.seed, "0-4294967295")
     for text in args.policy:
         _require_known(text)
     trained = {text: Path(text) for text in args.policy if (Path(text) / CONFIG_FILE).is_file()}
     source = _take_over(args, [*trained.values()])
     reward = rewards.reward_of(source, args)
     environment = rewards.environment_of(reward, args)
-    levels = args.levels or (5 if source == rewards.MODEL else LEVELS)
+    rewards.require_levels_matter(args, environment)
+    levels = (5 if source == rewards.MODEL else LEVELS) if args.levels is None else args.levels
     if levels < 2:
         raise InputError.of("--levels", args.levels, "at least 2")
     setting = Setting(reward, environment, Scorer.of(reward, environment, levels), args.seed)
@@ -81,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     result = {
         **{name: first[name] for name in first if name != "policy"},
         "optimal_return": round(setting.scorer.optimal, 5),
+        "optimum": UPPER_BOUND if environment.dynamics.hidden else OPTIMUM,
         "random_return": round(setting.scorer.random, 5),
         "episodes": args.episodes,
         "seed": args.seed,
@@ -114,9 +120,8 @@ def _take_over(args: argparse.Namespace, trained: list[Path]) -> str:
         load_policy(directory)  # refuses what is no policy before anything of it is believed
         record = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
         if isinstance(source := record.get("source"), str):
-            for name, value in dict(record.get("flags", {})).items():
-                if getattr(args, name, value) is None:
-                    setattr(args, name, value)
+            flags = record.get("flags", {})
+            rewards.take_over(args, flags, f"{directory / CONFIG_FILE}: flags")
             return source
     raise InputError("--reward: is missing; allowed: none only with a policy that names its own")
 
@@ -127,7 +132,7 @@ class Entry:
 
     name: str
     exact: NextSplits | None
-    """For the enumeration; None where the optimum or chance is what is enumerated."""
+    """For the enumeration; None where it is of another kind: chance, or counting the steps."""
 
     player: Player
 
@@ -158,7 +163,7 @@ class Setting:
             return _entry(text, _untrained(reward, environment, self.seed))
         if text.partition(":")[0] not in ("fixed", "threshold"):
             raise InputError.of("--policy", text, FORMS)
-        return _entry(text, served(parse_policy(text), Features(reward.space, reward.splits)))
+        return _entry(text, self._served(text))
 
     def evaluate(self, entry: Entry, episodes: int) -> dict[str, Any]:
         """For JSON. `fraction_of_optimum` is of the exact return, which has no sampling error."""
@@ -167,16 +172,26 @@ class Setting:
         if entry.exact is not None:
             exact = scorer.score(entry.exact).policy
         else:
-            exact = scorer.random if entry.name == "random" else scorer.optimal
-        gap = scorer.optimal - scorer.random
+            exact = scorer.random if entry.name == "random" else scorer.held_return()
         return {
             "policy": entry.name,
             "mean_return": round(played.mean, 5),
             "mean_return_margin": round(played.margin, 5),
             "exact_return": round(exact, 5),
-            "fraction_of_optimum": round((exact - scorer.random) / gap, 5),
+            "fraction_of_optimum": round(fraction(exact, scorer.optimal, scorer.random), 5),
             "moves_per_episode": round(float(played.moved.mean()), 3),
         }
+
+    def _served(self, text: str) -> NextSplits:
+        """A policy that is written down, where it can be what it says."""
+        policy, reward = parse_policy(text), self.reward
+        first, last = reward.splits.start, reward.splits.stop - 1
+        if isinstance(policy, FixedPolicy) and not first <= policy.split <= last:
+            raise InputError.of("--policy", text, f"fixed:{first} to fixed:{last}")
+        if isinstance(policy, ThresholdPolicy) and policy.measure not in reward.space.names:
+            allowed = f"a threshold over {reward.space.names[0]}, which the reward is of"
+            raise InputError.of("--policy", f"{text} over {policy.measure}", allowed)
+        return served(policy, Features(reward.space, reward.splits))
 
     def _require_fit(self, policy: NetworkPolicy) -> None:
         require_same(policy.name, policy.model, self.reward.model)
@@ -218,3 +233,4 @@ def _print(result: dict[str, Any]) -> None:
         f"random {result['random_return']:.4f}, optimum {result['optimal_return']:.4f}; "
         f"{result['episodes']} episodes, seed {result['seed']}"
     )
+    print(f"The optimum {result['optimum']}; the policy `optimal` plans as if the channel stayed.")

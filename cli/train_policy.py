@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from dataclasses import fields
@@ -19,7 +20,7 @@ from controller.learning.training_config import TrainingConfig
 EPILOG = """examples:
   airsplit train policy --reward surrogate --case A --actions 3 --out policy
   airsplit train policy --reward reward_predictor.safetensors --case released --actions 3 \\
-      --preset best --steps 24000 --seed 0 --out policy --json
+      --steps 24000 --seed 0 --out policy --json
   airsplit train policy --reward model --surrogate-after 4000 --out policy
 """
 
@@ -42,6 +43,7 @@ _HELP = {
 }
 _SWITCHES = {
     "anneal": "let the learning rate fall linearly to 0",
+    "bootstrap": "count the value of the state after an episode: the session goes on",
     "standardise": "learn on the reward with mean 0 and standard deviation 1",
 }
 _TRAINING = {
@@ -61,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--reward", required=True, metavar="SOURCE", help=rewards.SOURCES)
     add("--out", type=Path, required=True, metavar="DIR", help="where the policy goes")
     add("--algorithm", choices=tuple(CONFIGS), default="ppo", help="(default: %(default)s)")
-    add("--preset", choices=tuple(PRESETS), default="table4",
+    add("--preset", choices=tuple(PRESETS), default="best",
         help="hyper-parameters: the paper's Table 4, or what we found best "
         "(default: %(default)s)")  # fmt: skip
     defaults = TrainingConfig()
@@ -108,12 +110,15 @@ def run(args: argparse.Namespace) -> int:
     )
     reward = rewards.reward_of(args.reward, args)
     environment = rewards.environment_of(reward, args)
+    rewards.require_levels_matter(args, environment)
     try:
         from controller.learning.train_policy import train
     except ImportError as error:
         raise InputError(
             "stable-baselines3 is not installed: pip install 'airsplit[train]'"
         ) from error
+    if args.tensorboard is not None:
+        _make_folder("--tensorboard", args.tensorboard)
     notes = {
         "preset": args.preset,
         "source": args.reward,
@@ -138,17 +143,20 @@ def _switch(reward: Reward, args: argparse.Namespace) -> Any:
     if args.surrogate_after is None:
         return None
     from controller.learning.algorithm import KeptSurrogate, SurrogateSwitch
+    from controller.learning.surrogate_config import SurrogateConfig
 
-    kept = KeptSurrogate(args.out / "surrogate", args.seed)
+    kept = KeptSurrogate(args.out / "surrogate", SurrogateConfig(seed=args.seed), _say)
     return SurrogateSwitch(reward, args.surrogate_after, kept)
 
 
 def _report(record: dict[str, Any], args: argparse.Namespace) -> None:
     scores = record["scores"]
+    if args.surrogate_after is not None and record["switched_at"] is None:
+        _say("--surrogate-after: no update was left after it; all was learnt on the true reward")
     for row in record["settled"]:
         place = " ".join(f"{name}={row[name]:g}" for name in record["features"]["names"])
         ends = "/".join(map(str, row["settled"]))
-        print(f"{place}: settles at {ends}, optimum {row['optimal']}", file=sys.stderr)
+        _say(f"{place}: settles at {ends}, optimum {row['optimal']}")
     summary = {
         "algorithm": record["algorithm"],
         "preset": record["preset"],
@@ -171,6 +179,20 @@ def _report(record: dict[str, Any], args: argparse.Namespace) -> None:
     )
 
 
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _make_folder(flag: str, path: Path) -> None:
+    """Raises: InputError: there is something else, or it cannot be made or written to."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{flag}: {path} cannot be made: {error.strerror}") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise InputError(f"{flag}: {path} cannot be written to")
+
+
 def _command(args: argparse.Namespace, config: AgentConfig) -> list[str]:
     """What to type for this training again."""
     words = ["--reward", args.reward, "--algorithm", args.algorithm, "--preset", args.preset]
@@ -191,7 +213,7 @@ def _command(args: argparse.Namespace, config: AgentConfig) -> list[str]:
         else:
             words += [_flag(name), *map(str, chosen if name == "hidden" else [chosen])]
     for name, value in rewards.given_flags(args).items():
-        words += ["--lambda" if name == "cost_weight" else _flag(name), str(value)]
+        words += [rewards.flag_of(name), str(value)]
     return [*words, "--out", str(args.out)]
 
 

@@ -51,7 +51,7 @@ class Features:
             first, last = (int(split) for split in record["splits"])
         except KeyError as error:
             raise InputError(f"features: {error.args[0]} is missing") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"features: splits: {error}") from error
         return cls(ChannelSpace.of(record), LayerRange(first, last + 1))
 

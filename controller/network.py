@@ -177,7 +177,7 @@ def load_policy(directory: Path, name: str | None = None) -> NetworkPolicy:
         activation = str(config["network"]["activation"])
     except KeyError as error:
         raise InputError(f"{CONFIG_FILE}: {error.args[0]} is missing") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{CONFIG_FILE}: {error}") from error
     except InputError as error:
         raise InputError(f"{CONFIG_FILE}: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +9,16 @@ from typing import TYPE_CHECKING
 from airsplit.errors import InputError
 from controller.network import CONFIG_FILE, load_policy
 from controller.policy import FixedPolicy, Policy, ThresholdPolicy
+from controller.stored import parse_json
 
 if TYPE_CHECKING:  # a controller that serves a network needs no more than it
     from controller.learning.reward import Reward
 
 DEFAULT_DIRECTORY = Path(__file__).resolve().parent / "assets" / "airsplit-tiny"
 """The embedded policy, trained on the embedded model."""
+
+DEFAULT_TABLE = DEFAULT_DIRECTORY / "table.json"
+"""What the embedded policy was trained on."""
 
 FORMS = (
     "fixed:P, threshold[:FILE.json], ppo[:DIR], DIR, random[:SEED], greedy[:FROM], optimal[:FROM]"
@@ -65,7 +68,7 @@ def _planned(field: str, text: str, kind: str, source: str, options: Sequence[st
     from controller.learning.baselines import GreedyPolicy, OptimalPolicy
 
     given = _options(field, options, ("lambda", "form", "moves", "move-cost"))
-    path = Path(source) if source else DEFAULT_DIRECTORY / "table.json"
+    path = Path(source) if source else DEFAULT_TABLE
     reward = load_reward(field, path, given)
     move_cost = _number(field, "move-cost", given.get("move-cost", "0"))
     moves = given.get("moves")
@@ -138,7 +141,7 @@ def load_threshold(path: Path) -> ThresholdPolicy:
         InputError: the file cannot be read, or the table is not monotone.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:

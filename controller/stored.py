@@ -13,6 +13,14 @@ from safetensors.numpy import load_file
 from airsplit.errors import InputError
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Raises: ValueError: it is not JSON, or is nested too deeply for any that is meant."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def read_record(path: Path, form: str) -> dict[str, Any]:
     """The JSON object of a file whose `format` is `form`.
 
@@ -20,7 +28,7 @@ def read_record(path: Path, form: str) -> dict[str, Any]:
         InputError: the file cannot be read or is something else.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -43,4 +51,6 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
         raise InputError(f"{path}: is not a safetensors file: {error}") from error
+    except (TypeError, KeyError) as error:  # bfloat16 and others that numpy does not have
+        raise InputError(f"{path}: holds a type of numbers that numpy lacks: {error}") from error
     return tensors

@@ -167,7 +167,7 @@ class PerplexityTable:
             )
         except KeyError as error:
             raise InputError(f"{path}: {error.args[0]} is missing") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{path}: {error}") from error
         except InputError as error:
             raise InputError(f"{path}: {error}") from error

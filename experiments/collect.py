@@ -161,10 +161,11 @@ class Collector:
     def tasks(
         self, channels: Sequence[ChannelConfig], known: frozenset[Key] | set[Key] = frozenset()
     ) -> list[Task]:
-        """What is left to do; channels come one after another, each at every split."""
+        """What is left to do; channels come one after another, each once and at every split."""
         tasks = []
-        for start in range(0, len(channels), self._group):
-            group = channels[start : start + self._group]
+        distinct = list(dict.fromkeys(channels))
+        for start in range(0, len(distinct), self._group):
+            group = distinct[start : start + self._group]
             for split in self.prefixes.splits:
                 wanted = tuple(c for c in group if key_of(c, split) not in known)
                 if wanted:

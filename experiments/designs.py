@@ -93,9 +93,9 @@ def _uniform(
     The first channels are the corners of the space: a surrogate answers only within what was
     recorded, and what it is asked for begins at no noise and no fading.
     """
-    if count < 1 or draws < 1:
-        flag, value = ("--random", count) if count < 1 else ("--draws", draws)
-        raise InputError.of(flag, value, "at least 1")
+    for flag, value, least in (("--random", count, 1), ("--draws", draws, 1), ("--seed", seed, 0)):
+        if value < least:
+            raise InputError.of(flag, value, f"at least {least}")
     unit = np.random.default_rng(seed).random((count, len(space.names)))
     corners = np.array(list(product((0.0, 1.0), repeat=len(space.names))))[:count]
     unit[: len(corners)] = corners

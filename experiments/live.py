@@ -23,6 +23,7 @@ from airsplit.telemetry import percentiles
 from controller.learning.flops import layer_flops
 from controller.policy import FixedPolicy, ModelId
 from controller.registry import parse_policy
+from controller.stored import parse_json
 from experiments.live_plan import CLEAN, FIXED, FORMAT, RUNS_FILE, Plan, Run
 from experiments.stack import Stack
 from ue_client.config import AUTO, UeConfig
@@ -101,7 +102,7 @@ def read_runs(path: Path) -> dict[tuple[str, str, int], Record]:
     found = {}
     for number, line in enumerate(whole.splitlines(), 1):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             if record["format"] != FORMAT:
                 raise InputError.of(f"{path}:{number}: format", record["format"], FORMAT)
             found[Run(record["scenario"], record["policy"], record["seed"]).key] = record

@@ -9,12 +9,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from airsplit.checkpoint import EMBEDDED
+from airsplit.checkpoint import EMBEDDED, Checkpoint, locate
 from airsplit.errors import InputError
 from channel_emulator.scenario import SCENARIOS, Scenario, load_scenario
 from controller.decisions import Settings
 from controller.learning.reward import RewardForm
-from controller.registry import PLANNED, parse_policy
+from controller.registry import DEFAULT_DIRECTORY, DEFAULT_TABLE, PLANNED, parse_policy
+from controller.stored import parse_json
 
 FORMAT = "airsplit-live/1"
 PLAN_FILE = "plan.json"
@@ -153,15 +154,17 @@ class Plan:
         return float(f"{scenario.duration_ns / 1e6 / self.max_tokens:.4g}")
 
     def to_dict(self) -> dict[str, Any]:
-        """For plan.json, with digests of what scenarios and policies are made of."""
-        changes = {n: load_scenario(scenario_path(n)).changes for n in self.scenarios}
+        """For plan.json, with digests of what model, scenarios and policies are made of."""
+        scenarios = {n: load_scenario(scenario_path(n)) for n in self.scenarios}
+        made_of = {policy: _files(policy) for policy in self.policies}
         channels = {name: self.channel(Run(name, "", 0)) for name in self.scenarios}
         return {
             "format": FORMAT,
             **json.loads(json.dumps(asdict(self))),
             "channels": {name: Path(channel).name for name, channel in channels.items()},
-            "scenario_sha256": {n: _digest([repr(c).encode()]) for n, c in changes.items()},
-            "policy_sha256": {p: _digest(_files(p)) for p in self.policies if _files(p)},
+            "model_fingerprint": Checkpoint(locate(self.model)).fingerprint,
+            "scenario_sha256": {n: _digest(_parts(s)) for n, s in scenarios.items()},
+            "policy_sha256": {p: _digest(files) for p, files in made_of.items() if files},
         }
 
     def write(self, folder: Path) -> None:
@@ -175,11 +178,13 @@ class Plan:
             folder.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"--out: {path}: {error.strerror}") from error
         except ValueError as error:
             raise InputError(f"--out: {path} is not JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise InputError(f"--out: {path} is not a plan but a {type(found).__name__}")
         differing = sorted(key for key in record if found.get(key) != record[key])
         if differing:
             raise InputError(
@@ -188,12 +193,32 @@ class Plan:
             )
 
 
+def _parts(scenario: Scenario) -> list[bytes]:
+    """What a scenario does to the channel, its capacity traces included."""
+    traces = [trace for trace in (scenario.uplink, scenario.downlink) if trace is not None]
+    numbers = [part.tobytes() for trace in traces for part in (trace.time_ns, trace.bits)]
+    return [repr(scenario.changes).encode(), *numbers]
+
+
 def _files(policy: str) -> list[bytes]:
     """The contents of what a policy is read from; empty where it is all in its name."""
-    head, _, source = policy.partition(",")[0].partition(":")
-    path = Path(source or head)
+    path = _source(policy)
+    if path is None:
+        return []
     paths = sorted(path.glob("*.*")) if path.is_dir() else [path]
     return [file.read_bytes() for file in paths if file.is_file()]
+
+
+def _source(policy: str) -> Path | None:
+    """Where a policy is read from, as `parse_policy` finds it."""
+    head, _, source = policy.partition(",")[0].partition(":")
+    if head == "ppo":
+        return Path(source) if source else DEFAULT_DIRECTORY
+    if head in PLANNED:
+        return Path(source) if source else DEFAULT_TABLE
+    if head in ("fixed", "random", "threshold"):
+        return Path(source) if head == "threshold" and source else None
+    return Path(policy)
 
 
 def _digest(parts: list[bytes]) -> str:

@@ -8,9 +8,10 @@ the later ones find nearly everything measured.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -102,10 +103,23 @@ class ModelQuality:
         each = np.repeat(channels, count, axis=0)
         return self.nll(each, np.tile(np.array([*self.splits]), len(channels))).reshape(-1, count)
 
+    def measured_at(self, channels: Floats) -> Floats:
+        """The middles of the cells of `channels`, both [n, k]."""
+        return self._middles(self._cells(channels))
+
+    def describe(self) -> dict[str, Any]:
+        """The configuration, and the fingerprint of the model's weights; for JSON."""
+        fingerprint = self.scorer.partition.facts.fingerprint
+        return {**asdict(self.config), "fingerprint": fingerprint}
+
     def _cells(self, channels: Floats) -> Ints:
         """The cell of each channel along each coordinate, 0..cells - 1: [n, k]."""
         scaled = np.floor(self.space.to_unit(channels) * self.config.cells).astype(np.int64)
         return np.asarray(scaled.clip(0, self.config.cells - 1))
+
+    def _middles(self, cells: Ints) -> Floats:
+        """[n, k]"""
+        return self.space.from_unit((cells + 0.5) / self.config.cells)
 
     def _measure(self, keys: Sequence[tuple[int, ...]]) -> None:
         """Several cells of one split go through the model together."""
@@ -116,8 +130,8 @@ class ModelQuality:
 
     def _channel(self, cell: tuple[int, ...]) -> ChannelConfig:
         """The emulator's configuration at the middle of a cell."""
-        middle = (np.array([cell]) + 0.5) / self.config.cells
-        values = dict(zip(self.space.names, self.space.from_unit(middle)[0].tolist(), strict=True))
+        middle = self._middles(np.array([cell]))[0].tolist()
+        values = dict(zip(self.space.names, middle, strict=True))
         if "loss" in values:
             return designs.erasure(values["loss"], self.config.seed)
         share = values["inverse_m"]

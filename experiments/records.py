@@ -17,6 +17,7 @@ from typing import Any
 
 from airsplit.errors import InputError
 from channel_emulator.config import ChannelConfig
+from controller.stored import parse_json
 
 FORMAT = "airsplit-record/1"
 
@@ -174,7 +175,7 @@ class RecordFile:
     def _checked(self, number: int, line: bytes) -> dict[str, Any]:
         where = f"--out: {self._path}, line {number}"
         try:
-            record: Any = json.loads(line)
+            record: Any = parse_json(line)
         except ValueError as error:
             raise InputError(f"{where}: is not JSON") from error
         if not isinstance(record, dict):
@@ -211,7 +212,10 @@ def _key(channel: Mapping[str, Any], split: int) -> Key:
 
 
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else nan
+    try:
+        return float(value) if isinstance(value, int | float) else nan
+    except OverflowError:  # an integer of JSON may be beyond a float
+        return nan
 
 
 def _perplexity(nll: float) -> float | None:

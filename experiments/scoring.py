@@ -17,7 +17,7 @@ from experiments.prefixes import Prefixes
 
 CPU_BATCH_TOKENS = 512
 """Of one forward pass. Two windows of 256 tokens: what passes between operators then fits a core's
-second-level cache; eight windows took 1.2-1.4 times as long each."""
+second-level cache. In one comparison, on a noisy machine, eight took somewhat longer each."""
 
 CUDA_BATCH_TOKENS = 32_768
 

@@ -9,6 +9,7 @@ the switch still holds true rewards until they are pushed out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -17,8 +18,8 @@ import numpy as np
 
 from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange
-from controller.learning.quality import Quality
-from controller.learning.records import Records
+from controller.learning.quality import Measured, Nearest, Quality
+from controller.learning.records import Records, spanned
 from controller.learning.reward import ObjectiveReward, Reward
 from controller.learning.space import ChannelSpace, Floats, Ints
 from controller.learning.surrogate import Surrogate
@@ -30,7 +31,11 @@ class SurrogateSource(Protocol):
     """Where the surrogate comes from."""
 
     def fit(self, quality: Quality, channels: Floats, splits: Ints, nll: Floats) -> Quality:
-        """Trains one on records of a quality, [n, k], [n] and [n], and keeps it."""
+        """Trains one on records of a quality, [n, k], [n] and [n], and keeps it.
+
+        Raises:
+            InputError: there are too few records.
+        """
 
     def load(self) -> Quality:
         """The one that was kept."""
@@ -38,7 +43,8 @@ class SurrogateSource(Protocol):
 
 @dataclass
 class Gathering:
-    """A quality that remembers what it has answered."""
+    """A quality that remembers what it has answered, and of which channel that was: of a model that
+    is measured for a cell of channels, the cell's middle."""
 
     quality: Quality
     channels: list[Floats] = field(default_factory=list)
@@ -63,7 +69,8 @@ class Gathering:
 
     def nll(self, channels: Floats, splits: Ints) -> Floats:
         values = self.quality.nll(channels, splits)
-        self.channels.append(np.array(channels))
+        at = self.quality.measured_at(channels) if isinstance(self.quality, Measured) else channels
+        self.channels.append(np.array(at))
         self.asked.append(np.array(splits))
         self.answers.append(values)
         return values
@@ -73,14 +80,21 @@ class Gathering:
         return self.quality.rows(channels)
 
     def records(self) -> tuple[Floats, Ints, Floats]:
-        """All that was answered so far, in order: channels [n, k], splits [n], NLL [n]."""
+        """What was answered so far, each channel and split once, in order: channels [n, k],
+        splits [n], NLL [n]. A twin in the test of a surrogate would have been learnt before."""
         if not self.asked:
             return np.empty((0, len(self.space.names))), np.empty(0, np.int64), np.empty(0)
-        return (
-            np.concatenate(self.channels),
-            np.concatenate(self.asked),
-            np.concatenate(self.answers),
-        )
+        channels, splits = np.concatenate(self.channels), np.concatenate(self.asked)
+        rows = np.column_stack([channels, splits])
+        once = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+        return channels[once], splits[once], np.concatenate(self.answers)[once]
+
+    def span(self) -> None:
+        """Asks for every split at the corners of the space: a surrogate answers only between what
+        was measured, and an episode may go anywhere."""
+        corners = self.space.grid([2] * len(self.space.names))
+        each = np.repeat(corners, len(self.splits), axis=0)
+        self.nll(each, np.tile(np.array([*self.splits]), len(corners)))
 
     def put_back(self, channels: Floats, splits: Ints, nll: Floats) -> None:
         """Remembers records of before, as `records` gave them."""
@@ -101,7 +115,9 @@ class SurrogateSwitch:
             allowed = "none: --reward has to measure perplexities (model, or a table of them)"
             raise InputError.of("--surrogate-after", after, allowed)
         self.after = after
-        self.switched = False
+        self.switched_at: int | None = None
+        """Steps before the surrogate's reward was taken; None: it is the true one still."""
+
         self.gathering = Gathering(reward.quality)
         self.reward: Reward = replace(reward, quality=self.gathering)
         """What to learn on now."""
@@ -110,20 +126,30 @@ class SurrogateSwitch:
         self._source = source
 
     def due(self, steps: int) -> bool:
-        return not self.switched and steps >= self.after
+        return self.switched_at is None and steps >= self.after
 
-    def switch(self) -> None:
-        """Trains the surrogate on what was gathered, and takes its reward from now on."""
-        records = self.gathering.records()
-        self._take(self._source.fit(self.gathering.quality, *records))
+    def switch(self, steps: int) -> None:
+        """Trains the surrogate on what was gathered, and takes its reward from now on.
 
-    def switch_back_in(self) -> None:
+        Raises:
+            InputError: what was gathered is too little.
+        """
+        self.gathering.span()
+        try:
+            surrogate = self._source.fit(self.gathering.quality, *self.gathering.records())
+        except InputError as error:
+            raise InputError(f"--surrogate-after: {self.after}: {error}") from error
+        self._take(surrogate, steps)
+
+    def switch_back_in(self, steps: int) -> None:
         """Takes the reward of the surrogate that was trained before the training was resumed."""
-        self._take(self._source.load())
+        self._take(self._source.load(), steps)
 
-    def _take(self, surrogate: Quality) -> None:
-        self.reward = replace(self._true, quality=surrogate)
-        self.switched = True
+    def _take(self, surrogate: Quality, steps: int) -> None:
+        # Measured at middles of cells, it ends half a cell before the space does. Beyond, the
+        # nearest channel is what the truth answers for too.
+        self.reward = replace(self._true, quality=Nearest(surrogate, self._true.space))
+        self.switched_at = steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +157,8 @@ class KeptSurrogate:
     """A surrogate that is trained on gathered records, and kept in a directory of its own."""
 
     directory: Path
-    seed: int = 0
+    config: SurrogateConfig = field(default_factory=SurrogateConfig)
+    say: Callable[[str], None] = lambda line: None
 
     def fit(self, quality: Quality, channels: Floats, splits: Ints, nll: Floats) -> Quality:
         """Raises: InputError: too few records to train on, or it cannot be written."""
@@ -139,15 +166,19 @@ class KeptSurrogate:
 
         records = Records(
             model=quality.model,
-            space=quality.space,  # episodes go anywhere in it, records came close to its ends
-            splits=quality.splits,
+            space=spanned(quality.space.names, channels),
+            splits=LayerRange(int(splits.min()), int(splits.max()) + 1),
             channels=channels,
             split=splits,
             nll=nll,
             clean_nll=quality.clean_nll,
             nll_se=np.zeros(len(nll)),
         )
-        trained = train_surrogate(records, SurrogateConfig(seed=self.seed), lambda line: None)
+        found = train_surrogate(records, self.config, self.say)
+        if records.space != quality.space:
+            self.say(f"surrogate: asked beyond {records.space}, it answers as at the nearest edge")
+        record = {**found.record, "asked_for": quality.space.to_dict()}
+        trained = replace(found, record=record)
         trained.save(self.directory)
         return trained
 

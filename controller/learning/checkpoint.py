@@ -22,6 +22,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from airsplit.errors import InputError
 from controller.learning.agents import sb3_env
+from controller.stored import parse_json
 
 FORMAT = "airsplit-checkpoint/1"
 COUNTERS: tuple[str, ...] = (
@@ -103,13 +104,15 @@ def load(path: Path) -> tuple[dict[str, Any], Tensors]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if text is None:
             raise InputError(f"{path}: is not a checkpoint; allowed: format {FORMAT!r}")
-        record: dict[str, Any] = json.loads(text)
+        record = parse_json(text)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
         raise InputError(f"{path}: is not a safetensors file: {error}") from error
     except ValueError as error:
         raise InputError(f"{path}: is not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{path}: is not a checkpoint: holds a {type(record).__name__}")
     return record, tensors
 
 
@@ -121,7 +124,7 @@ def restore(agent: BaseAlgorithm, record: Mapping[str, Any], tensors: Tensors) -
     """
     try:
         _restore(agent, record, tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"checkpoint: does not fit this training: {line}") from error
 

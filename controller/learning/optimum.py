@@ -46,8 +46,14 @@ class Scores:
     @property
     def fraction_of_optimum(self) -> float:
         """(J - J_random) / (J* - J_random): 0 is random, 1 is optimal, also where all are alike."""
-        span = self.optimal - self.random
-        return (self.policy - self.random) / span if span > 0 else 1.0
+        return fraction(self.policy, self.optimal, self.random)
+
+
+def fraction(policy: float, optimal: float, random: float) -> float:
+    """As `Scores.fraction_of_optimum`, of three returns."""
+    span = optimal - random
+    alike = span <= 1e-12 * max(abs(optimal), abs(random))  # but for the last bits of the sums
+    return 1.0 if alike else (policy - random) / span
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,16 @@ class Scorer:
             best_fixed_split=first + split,
             random=self.random,
         )
+
+    def held_return(self) -> float:
+        """Mean return of the best of all moves for a channel that stays, planned anew at each step:
+        what `rollout.optimal` plays. `optimal` knows how the channel goes on."""
+        still = replace(self.process, transitions=None)
+        returns = np.zeros_like(self.process.rewards)
+        for left in range(1, self.config.episode_steps + 1):
+            act = chosen(still.first_actions(left))
+            returns = act(self.process.action_values(returns)).T
+        return self._mean(returns)
 
     def _return(self, wanted: Ints) -> float:
         """Mean return of moving towards `wanted`, [n, splits], counted from 0."""

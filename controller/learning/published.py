@@ -9,6 +9,7 @@ kinks are found once, and between two of them it is interpolated: the same value
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -144,7 +145,9 @@ def _read_pth(path: Path) -> Mapping[str, np.ndarray]:
     import torch
 
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of what is refused below in one line
+            warnings.simplefilter("ignore")
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception:
@@ -152,4 +155,8 @@ def _read_pth(path: Path) -> Mapping[str, np.ndarray]:
         raise InputError(f"{path}: is not a file of plain weights; nothing of it was run") from None
     if not isinstance(found, dict) or not all(isinstance(t, torch.Tensor) for t in found.values()):
         raise InputError(f"{path}: is not a dictionary of tensors")
-    return {name: tensor.detach().numpy() for name, tensor in found.items()}
+    try:
+        return {name: tensor.detach().numpy() for name, tensor in found.items()}
+    except (TypeError, RuntimeError):  # bfloat16, sparse and others that numpy does not have
+        kinds = ", ".join(sorted({f"{t.dtype}" for t in found.values()}))
+        raise InputError.of(f"{path}: tensors", kinds, "plain float32 or float64") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from airsplit.layer_range import LayerRange
 from controller.learning.space import ChannelSpace, Floats, Ints
@@ -37,6 +37,46 @@ class Quality(Protocol):
 
     def rows(self, channels: Floats) -> Floats:
         """For every split: [n, len(splits)]."""
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A quality that measures when it is asked, at channels of its own choice."""
+
+    def measured_at(self, channels: Floats) -> Floats:
+        """The channels that answers for `channels` are of, both [n, k]."""
+
+    def describe(self) -> dict[str, Any]:
+        """What is measured and how, for JSON: two that say the same give the same answers."""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """A quality over a space that reaches further than its own: there it answers as at its edge."""
+
+    quality: Quality
+    space: ChannelSpace
+
+    @property
+    def model(self) -> ModelId:
+        return self.quality.model
+
+    @property
+    def splits(self) -> LayerRange:
+        return self.quality.splits
+
+    @property
+    def clean_nll(self) -> float:
+        return self.quality.clean_nll
+
+    def nll(self, channels: Floats, splits: Ints) -> Floats:
+        return self.quality.nll(self._clipped(channels), splits)
+
+    def rows(self, channels: Floats) -> Floats:
+        return self.quality.rows(self._clipped(channels))
+
+    def _clipped(self, channels: Floats) -> Floats:
+        return self.quality.space.clip(self.space.require(channels))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ A record says what perplexity a channel and a split gave, and how sure that is (
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite
@@ -19,6 +19,7 @@ from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange
 from controller.learning.space import LIMITS, ChannelSpace, Floats, Ints
 from controller.policy import ModelId
+from controller.stored import parse_json
 
 FORMAT = "airsplit-record/1"
 
@@ -37,6 +38,9 @@ ALIKE = ("model", "dataset", "window", "windows", "dtype")
 
 VARIED = ("sigma", "m", "loss", "seed")
 """The settings of the channel in which the records of one preset may differ."""
+
+WANTED = {"sigma": ("sigma", "0 5"), "inverse_m": ("m", "inf 1"), "loss": ("loss", "0 0.3")}
+"""By coordinate, the flag of `airsplit collect`, and values that make a range of it."""
 
 SAME_CLEAN_NLL = 1e-3
 """Nats by which the clean model may differ between machines that sum in another order."""
@@ -111,8 +115,20 @@ class Records:
         return float(np.sqrt(((self.nll - mean[cell]) ** 2).sum() / freedom))
 
 
-def _spanned(names: tuple[str, ...], channels: Floats) -> ChannelSpace:
+def spanned(names: tuple[str, ...], channels: Floats) -> ChannelSpace:
+    """The box of channels [n, k].
+
+    Raises:
+        InputError: a coordinate does not vary, so that nothing can be learnt of it.
+    """
     low, high = (tuple(map(float, end)) for end in (channels.min(axis=0), channels.max(axis=0)))
+    for name, least, greatest in zip(names, low, high, strict=True):
+        if least == greatest:
+            flag, values = WANTED[name]
+            raise InputError(
+                f"records need at least two values of {flag}, and have one: "
+                f"collect with --{flag} {values} too"
+            )
     return ChannelSpace(names, low, high)
 
 
@@ -220,7 +236,7 @@ class _Reader:
         model = self.first["model"]
         return Records(
             model=ModelId(str(model["name"]), int(model["layers"])),
-            space=_spanned(names, channels),
+            space=spanned(names, channels),
             splits=LayerRange(int(split.min()), int(split.max()) + 1),
             channels=channels,
             split=split.astype(np.int64),
@@ -236,7 +252,7 @@ class _Reader:
 
 def _parsed(place: str, line: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError as error:
         cut = "" if line.endswith("\n") else ", the line is cut off"
         raise InputError(f"{place}: is not JSON{cut}: {error}") from error
@@ -254,7 +270,8 @@ def _number(place: str, record: Mapping[str, Any], name: str) -> float:
     if name == "m" and value == "inf":
         return inf
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (is_number and isfinite(value) and low <= value <= high):
+    # By comparison alone: an integer of JSON may be beyond a float.
+    if not (is_number and low <= value <= min(high, sys.float_info.max)):
         raise InputError.of(f"{place}: {name}", value, allowed)
     return float(value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 from math import inf
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange
-from controller.learning.quality import Quality
+from controller.learning.quality import Measured, Quality
 from controller.learning.space import ChannelSpace, Floats, Ints
 from controller.policy import ModelId
 
@@ -38,6 +39,24 @@ class Reward(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """What it is, for JSON."""
+
+
+IDENTITY_LEVELS = 33
+"""Channels along each coordinate at which rewards are compared."""
+
+
+def identity(reward: Reward) -> dict[str, Any]:
+    """What tells a reward from another one, for JSON: that of a training goes on with itself alone.
+
+    A digest of its values on a grid of channels; of one that would have to be measured for that,
+    how it is measured.
+    """
+    quality = getattr(reward, "quality", None)
+    if isinstance(quality, Measured):
+        return {**reward.describe(), "measured": quality.describe()}
+    channels = reward.space.grid([IDENTITY_LEVELS] * len(reward.space.names))
+    values = np.ascontiguousarray(reward.rows(channels), dtype="<f8")
+    return {**reward.describe(), "sha256": sha256(values.tobytes()).hexdigest()[:16]}
 
 
 class RewardForm(StrEnum):

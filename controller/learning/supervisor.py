@@ -93,11 +93,12 @@ class Supervisor(BaseCallback):
         fresh = steps > self._looked
         if self._passed(steps, self._training.evaluate_every) or (last and fresh):
             self._evaluate(steps)
-        if self._switch and self._switch.due(steps):
-            self._switch.switch()
-            sb3_env(self._agent).core.reward = self._switch.reward
         save = self._passed(steps, self._training.checkpoint_every)
         self._looked = steps
+        if self._switch and self._switch.due(steps) and not last:
+            self.save()  # what was measured may have taken hours, and may be too little
+            self._switch.switch(steps)
+            sb3_env(self._agent).core.reward = self._switch.reward
         if save or last or self._interrupted:
             self.save()
 
@@ -130,7 +131,7 @@ class Supervisor(BaseCallback):
         }
         more = {f"best.{name}": torch.from_numpy(value) for name, value in self.best.items()}
         if self._switch:
-            own["switched"] = self._switch.switched
+            own["switched_at"] = self._switch.switched_at
             names = ("channels", "splits", "nll")
             records = zip(names, self._switch.gathering.records(), strict=True)
             more |= {f"records.{name}": torch.from_numpy(values) for name, values in records}
@@ -143,24 +144,32 @@ class Supervisor(BaseCallback):
             InputError: there is none, or it is of another training; names the difference.
         """
         record, tensors = checkpoint.load(self._path)
-        own = record.get("own", {})
-        found = own.get("setup", {})
+        own = record.get("own")
+        found = own.get("setup") if isinstance(own, dict) else None
+        if not isinstance(own, dict) or not isinstance(found, dict):
+            raise InputError(f"--resume: {self._path} lacks what the training was")
         for name, value in self._setup.items():
             if found.get(name) != value:
                 given, was = _difference(value, found.get(name))
                 raise InputError(f"--resume: {name} is {given}, in {self._path} it is {was}")
         checkpoint.restore(self._agent, record, tensors)
-        mine = checkpoint.part(tensors, "own.")
+        try:
+            self._take_back(own, checkpoint.part(tensors, "own."))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"--resume: {self._path} is damaged: {error!r}") from error
+        if self._switch and self._switch.switched_at is not None:
+            sb3_env(self._agent).core.reward = self._switch.reward
+
+    def _take_back(self, own: Mapping[str, Any], mine: checkpoint.Tensors) -> None:
         self.best = {key: value.numpy() for key, value in checkpoint.part(mine, "best.").items()}
-        self.curve, self._looked = own["curve"], own["looked"]
-        self._before = own["seconds"]
+        self.curve, self._looked = list(own["curve"]), int(own["looked"])
+        self._before = float(own["seconds"])
         if self._switch:
             kept = checkpoint.part(mine, "records.")
             arrays = (kept[name].numpy() for name in ("channels", "splits", "nll"))
             self._switch.gathering.put_back(*arrays)
-            if own["switched"]:
-                self._switch.switch_back_in()
-                sb3_env(self._agent).core.reward = self._switch.reward
+            if own["switched_at"] is not None:
+                self._switch.switch_back_in(int(own["switched_at"]))
 
     @contextmanager
     def catching_interrupts(self) -> Iterator[None]:

@@ -21,7 +21,7 @@ from controller.learning.algorithm import SurrogateSwitch
 from controller.learning.environment import EnvironmentConfig, SplitVectorEnv
 from controller.learning.hyperparameters import AgentConfig, algorithm_of
 from controller.learning.optimum import Scorer, Scores
-from controller.learning.reward import Reward
+from controller.learning.reward import Reward, identity
 from controller.learning.supervisor import Enough, Supervisor
 from controller.learning.threads import one_thread
 from controller.learning.training_config import TrainingConfig
@@ -54,6 +54,9 @@ def train(
         PolicyError: the exported network does not compute what torch computes.
         KeyboardInterrupt: Ctrl-C; a checkpoint has been written.
     """
+    if switch and switch.after >= training.steps:
+        allowed = f"below --steps, {training.steps}: nothing would be learnt on it"
+        raise InputError.of("--surrogate-after", switch.after, allowed)
     algorithm = algorithm_of(agent_config)
     learnt_on = switch.reward if switch else reward
     core = SplitVectorEnv(learnt_on, environment, agent_config.environments, training.seed)
@@ -62,7 +65,9 @@ def train(
         "algorithm": algorithm,
         "agent": asdict(agent_config),
         "environment": environment.to_dict(),
-        "reward": reward.describe(),
+        "model": {"name": reward.model.name, "layers": reward.model.layers},
+        "features": core.features.to_dict(),
+        "reward": identity(reward),
         "surrogate_after": switch.after if switch else 0,
         "seed": training.seed,
     }
@@ -96,14 +101,13 @@ def train(
     record: dict[str, Any] = {
         "format": FORMAT,
         **setup,
-        "model": {"name": reward.model.name, "layers": reward.model.layers},
-        "features": core.features.to_dict(),
         "actions": list(environment.moves),
         "network": {
             "hidden": list(agent_config.hidden),
             "activation": export.ACTIVATION[algorithm],
         },
         "steps": agent.num_timesteps,
+        "switched_at": switch.switched_at if switch else None,
         "seconds": round(supervisor.seconds, 1),
         "scores": rounded(scorer.score(policy.next_splits)),
         "curve": [[int(n), round(j, 5), round(x, 5)] for n, j, x in supervisor.curve],

@@ -138,13 +138,14 @@ def unseen_splits(
     inner = np.unique(records.split)[1:-1]
     if not len(inner):
         return None
-    asked: list[Mask] = []
     answers = np.full(len(records), np.nan)
     for fold in range(min(SPLIT_FOLDS, len(inner))):
         left_out = np.isin(records.split, inner[fold::SPLIT_FOLDS])
+        asked = test & left_out
+        if not asked.any():  # where not every channel was recorded at every split
+            continue
         network = fit(records.chosen(~test & ~left_out), config, epochs)
-        asked.append(test & left_out)
-        some = records.chosen(asked[-1])
-        answers[asked[-1]] = network.nll(some.channels, some.split)
-    which = np.any(asked, axis=0)
+        some = records.chosen(asked)
+        answers[asked] = network.nll(some.channels, some.split)
+    which = ~np.isnan(answers)
     return (records.chosen(which), answers[which]) if which.any() else None

@@ -18,15 +18,13 @@ from typing import Any
 import numpy as np
 
 from airsplit.errors import AirSplitError, InputError
-from airsplit.layer_range import LayerRange
 from controller.learning.environment import EnvironmentConfig
 from controller.learning.hyperparameters import AgentConfig, algorithm_of
-from controller.learning.quality import Quality
+from controller.learning.quality import Nearest, Quality
 from controller.learning.reward import ObjectiveReward, Reward
-from controller.learning.space import ChannelSpace, Floats, Ints
+from controller.learning.space import Floats, Ints
 from controller.learning.training_config import TrainingConfig
 from controller.network import NetworkPolicy, load_policy
-from controller.policy import ModelId
 from controller.registry import load_reward
 
 VERSION = 1
@@ -116,36 +114,6 @@ class Trained:
     @property
     def policy(self) -> NetworkPolicy:
         return load_policy(self.directory)
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """A surrogate over a space that may reach a little further: beyond its own it answers as at
-    its edge. `measured` refuses one that ends short of the table by more than a little."""
-
-    surrogate: Quality
-    space: ChannelSpace
-
-    @property
-    def model(self) -> ModelId:
-        return self.surrogate.model
-
-    @property
-    def splits(self) -> LayerRange:
-        return self.surrogate.splits
-
-    @property
-    def clean_nll(self) -> float:
-        return self.surrogate.clean_nll
-
-    def nll(self, channels: Floats, splits: Ints) -> Floats:
-        return self.surrogate.nll(self._clipped(channels), splits)
-
-    def rows(self, channels: Floats) -> Floats:
-        return self.surrogate.rows(self._clipped(channels))
-
-    def _clipped(self, channels: Floats) -> Floats:
-        return self.surrogate.space.clip(self.space.require(channels))
 
 
 @dataclass(frozen=True)

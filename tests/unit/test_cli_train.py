@@ -35,7 +35,7 @@ def train(out: Path, *flags: str) -> int:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("policy")
     flags = ["--lambda", "0.5", "--case", "H", "--actions", "3", "--move-cost", "0.01"]
-    assert train(out, *flags, "--preset", "best", "--no-anneal", "--seed", "3") == 0
+    assert train(out, *flags, "--anneal", "--seed", "3") == 0
     return out
 
 
@@ -51,7 +51,7 @@ def test_flags_reach_the_policy_and_its_command_repeats_it(
     assert record["actions"] == [-1, 0, 1]
     assert record["reward"]["lambda"] == 0.5
     assert (record["environment"]["case"], record["environment"]["move_cost"]) == ("H", 0.01)
-    assert (record["agent"]["gamma"], record["agent"]["anneal"], record["seed"]) == (0.7, False, 3)
+    assert (record["agent"]["anneal"], record["seed"]) == (True, 3)
     words = record["command"].split()
     assert words[:3] == ["airsplit", "train", "policy"]
     words[words.index("--out") + 1] = str(tmp_path)
@@ -140,6 +140,16 @@ def test_training_without_its_extra_is_one_line(
         (["--case", "released"], "--case: 'released' is not allowed"),
         (["--resume"], "checkpoint.safetensors: cannot be read"),
         (["--algorithm", "dqn", "--epochs", "3"], "--n-steps: 80 is not allowed"),
+        (["--surrogate-after", "80"], "--surrogate-after: 80 is not allowed; allowed: below"),
+        (["--tensorboard", "/dev/null/events"], "--tensorboard: /dev/null/events cannot be made"),
+        (["--tensorboard", TABLE], "cannot be made: File exists"),
+        (["--drift", "mobility"], "--levels: 3 is not allowed; allowed: not with --drift mobility"),
+        (["--drift", "mobility", "--fading-share", "0.3"], "--fading-share: 0.3 is not allowed"),
+        (["--speed", "3"], "--speed: 3.0 is not allowed; allowed: with --drift mobility"),
+        (["--extra-loss", "3"], "--extra-loss: 3.0 is not allowed; allowed: with --drift mobility"),
+        (["--rms", "3", "--drift", "held"], "--rms: 3.0 is not allowed"),
+        (["--drift", "mobility", "--speed", "-1"], "speed_mps: -1.0 is not allowed"),
+        (["--drift", "mobility", "--rms", "0"], "rms: 0.0 is not allowed"),
     ],
 )
 def test_bad_flags_are_one_line(
@@ -168,6 +178,15 @@ def _other_model(path: Path) -> None:
     (path / "policy.json").write_text(json.dumps(record))
 
 
+def _flags(flags: object) -> Any:
+    def damage(path: Path) -> None:
+        record = json.loads((path / "policy.json").read_text())
+        record["flags"] = flags
+        (path / "policy.json").write_text(json.dumps(record))
+
+    return damage
+
+
 def _no_source(path: Path) -> None:
     record = json.loads((path / "policy.json").read_text())
     del record["source"]
@@ -181,6 +200,10 @@ def _no_source(path: Path) -> None:
         (_pickle, "is not a safetensors file"),
         (_other_model, "trained for llama with 16 layers"),
         (_no_source, "--reward: is missing"),
+        (_flags([1]), "policy.json: flags: [1] is not allowed"),
+        (_flags({"policy": "x"}), "policy.json: flags: {'policy': 'x'} is not allowed"),
+        (_flags({"case": "Z"}), "policy.json: flags: argument --case"),
+        (_flags({"episode_steps": [1]}), "policy.json: flags: argument --episode-steps"),
     ],
 )
 def test_a_bad_policy_is_one_line(
@@ -204,6 +227,12 @@ def test_a_bad_policy_is_one_line(
         (["--policy", "random", "--reward", TABLE, "--episodes", "1"], "--episodes: 1"),
         (["--policy", "random", "--reward", TABLE, "--levels", "1"], "--levels: 1"),
         (["--policy", "random"], "--reward: is missing"),
+        (["--policy", "random", "--reward", TABLE, "--seed", "-2"], "--seed: -2 is not allowed"),
+        (["--policy", "fixed:17", "--reward", TABLE], "allowed: fixed:0 to fixed:16"),
+        (
+            ["--policy", "random", "--reward", TABLE, "--drift", "mobility", "--levels", "3"],
+            "--levels: 3 is not allowed",
+        ),
     ],
 )
 def test_bad_flags_of_evaluate_are_one_line(
@@ -213,3 +242,19 @@ def test_bad_flags_of_evaluate_are_one_line(
     error = capsys.readouterr().err
     assert why in error
     assert error.count("\n") == 1
+
+
+def test_a_policy_of_one_drift_is_evaluated_under_another(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("policy.json", "policy.safetensors"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    record = json.loads((tmp_path / "policy.json").read_text())
+    record["flags"]["fading_share"] = 0.25
+    (tmp_path / "policy.json").write_text(json.dumps(record))
+    flags = ["--policy", str(tmp_path), "--episodes", "10", "--json"]
+    for drift, share in (([], 0.25), (["--drift", "mobility"], 0.5)):
+        assert main(["evaluate", *flags, *drift]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["environment"]["fading_share"] == share
+        assert found["environment"]["case"] == "H"

@@ -164,6 +164,7 @@ def test_nothing_is_measured_twice(tmp_path: Path, capsys: pytest.CaptureFixture
     before = out.read_bytes()
     assert run(out, f"--sigma 1 2 --split 15,16 {BASE}", capsys)[0]["new"] == 0
     assert out.read_bytes() == before
+    assert run(tmp_path / "b.jsonl", f"--sigma 1 1.0 1 --split 15 {BASE}", capsys)[0]["new"] == 1
 
 
 @pytest.mark.parametrize(
@@ -190,6 +191,9 @@ def test_nothing_is_measured_twice(tmp_path: Path, capsys: pytest.CaptureFixture
         ("--random 3 --sigma 0 1", "--m: []"),
         ("--random 3 --sigma 0 1 --loss 0 0.1", "--random"),
         ("--random 3 --snr 1 2", "--random"),
+        ("--random 3 --sigma 0 1 --m 1 inf --seed -1", "--seed: -1"),
+        ("--random 3 --loss 0 0.1 --seed -1", "--seed: -1"),
+        ("--sigma 1 --seed -1", "seed: -1"),
     ],
 )
 def test_bad_input_is_one_line(

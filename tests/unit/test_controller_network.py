@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch
 
 from airsplit.errors import InputError, ModelMismatchError
 from airsplit.layer_range import LayerRange
@@ -229,6 +230,8 @@ def test_damaged_weights_are_named(
         ({"algorithm": "dqn"}, "q.0.weight is missing"),
         ({"model": {"name": "airsplit-tiny"}}, "layers is missing"),
         ({"model": {"name": "airsplit-tiny", "layers": "many"}}, "invalid literal"),
+        ({"model": {"name": "airsplit-tiny", "layers": inf}}, "cannot convert float infinity"),
+        ({"features": {**CONFIG["features"], "splits": [0, inf]}}, "cannot convert float inf"),
         ({"model": {"name": "airsplit-tiny", "layers": 12}}, "features: splits: 16"),
         ({"features": {**CONFIG["features"], "high": [-1, 1]}}, "channel: sigma"),
         ({"features": {**CONFIG["features"], "splits": [3, 3]}}, "two or more"),
@@ -267,6 +270,14 @@ def _break_config(directory: Path) -> None:
     (directory / "policy.json").write_text("{")
 
 
+def _nest_config(directory: Path) -> None:
+    (directory / "policy.json").write_text("[" * 100_000)
+
+
+def _change_type(directory: Path) -> None:
+    save_torch({"actor.0.weight": torch.zeros(2).bfloat16()}, directory / "policy.safetensors")
+
+
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
@@ -275,6 +286,8 @@ def _break_config(directory: Path) -> None:
         (_remove_weights, "cannot be read"),
         (_remove_config, "cannot be read"),
         (_break_config, "is not JSON"),
+        (_nest_config, "nested too deeply"),
+        (_change_type, "numpy lacks: .*bfloat16"),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, damage: Callable[[Path], None], why: str) -> None:

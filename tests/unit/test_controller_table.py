@@ -80,6 +80,7 @@ def _pop(key: str) -> Callable[[dict[str, Any]], object]:
     ("damage", "why"),
     [
         (_pop("nll"), "nll is missing"),
+        (lambda r: r["model"].update(layers=inf), "cannot convert float infinity"),
         (_pop("format"), "format: None is not allowed"),
         (lambda r: r.update(sigma=[0.0, 2.0, 0.5]), "sigma"),
         (lambda r: r.update(m=[4.0, 1.0]), "shape of nll"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+from airsplit.checkpoint import Checkpoint, locate
 from airsplit.errors import InputError
+from controller.learning.reward import ObjectiveReward, identity
 from controller.learning.space import ChannelSpace
 from experiments import designs
 from experiments.model_quality import ModelConfig, ModelQuality
@@ -51,3 +55,17 @@ def test_what_is_not_covered_is_refused(quality: ModelQuality) -> None:
         ModelConfig(LOSS, cells=1)
     with pytest.raises(InputError, match="--windows"):
         ModelQuality.load(ModelConfig(LOSS, windows=1))
+
+
+def test_it_says_where_it_measures_and_how(quality: ModelQuality) -> None:
+    asked = np.array([[0.11], [0.19], [0.3]])
+    middles = quality.measured_at(asked)
+    assert middles[:, 0] == pytest.approx([0.15, 0.15, 0.25])
+    splits = np.array([15, 15, 15])
+    assert quality.nll(middles, splits).tolist() == quality.nll(asked, splits).tolist()
+    record = quality.describe()
+    assert (record["windows"], record["cells"]) == (2, 3)
+    assert record["fingerprint"] == Checkpoint(locate("airsplit-tiny")).fingerprint
+    measured = len(quality.measured)
+    assert json.loads(json.dumps(identity(ObjectiveReward(quality))))["measured"]["cells"] == 3
+    assert len(quality.measured) == measured

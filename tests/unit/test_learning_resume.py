@@ -14,14 +14,14 @@ from safetensors.torch import save_file
 
 from airsplit.errors import InputError
 from controller.learning import checkpoint
-from controller.learning.algorithm import SurrogateSwitch
-from controller.learning.quality import Quality
+from controller.learning.quality import Nearest, TableQuality
 from controller.learning.reward import ObjectiveReward, Reward
-from controller.learning.space import Floats, Ints
+from controller.learning.space import ChannelSpace
 from controller.learning.supervisor import Supervisor
-from controller.learning.train_policy import CHECKPOINT_FILE, train
-from controller.learning.training_config import TrainingConfig
-from tests.unit.test_learning_agents import ENVIRONMENT, SHORT, equal, short, weights_of
+from controller.learning.train_policy import CHECKPOINT_FILE
+from controller.registry import DEFAULT_DIRECTORY
+from controller.table import PerplexityTable
+from tests.unit.test_learning_agents import SHORT, equal, short, weights_of
 from tests.unit.test_learning_agents import reward as reward
 
 
@@ -73,6 +73,41 @@ def test_another_training_is_not_gone_on_with(
         short(reward, tmp_path, given.pop("config"), resume=True, **given)
 
 
+def test_another_reward_is_not_gone_on_with(reward: Reward, tmp_path: Path) -> None:
+    assert isinstance(reward, ObjectiveReward)
+    table = PerplexityTable.load(DEFAULT_DIRECTORY / "table.json")
+    nll = table.nll.copy()
+    nll[3, 1] += 0.01
+    other = replace(reward, quality=TableQuality(replace(table, nll=nll)))
+    short(reward, tmp_path, SHORT["ppo"], steps=80)
+    with pytest.raises(InputError, match=r"--resume: reward is \{'sha256'"):
+        short(other, tmp_path, SHORT["ppo"], resume=True)
+    high = (0.5 * table.sigma_max, table.inverse_m_max)
+    narrow = ChannelSpace(table.space.names, table.space.low, high)
+    clipped = replace(reward, quality=Nearest(TableQuality(table), narrow))
+    with pytest.raises(InputError, match=r"--resume: features is \{'high'"):
+        short(clipped, tmp_path, SHORT["ppo"], resume=True)
+    short(reward, tmp_path, SHORT["ppo"], resume=True)
+
+
+def _no_record(path: Path) -> None:
+    import torch
+
+    save_file({"x": torch.zeros(1)}, path, {checkpoint.FORMAT: "[]"})
+
+
+def _no_setup(path: Path) -> None:
+    import torch
+
+    save_file({"x": torch.zeros(1)}, path, {checkpoint.FORMAT: '{"own": [1]}'})
+
+
+def _deep(path: Path) -> None:
+    import torch
+
+    save_file({"x": torch.zeros(1)}, path, {checkpoint.FORMAT: "[" * 100_000})
+
+
 def _pickle(path: Path) -> None:
     path.write_bytes(pickle.dumps({"policy": [1.0]}))
 
@@ -98,6 +133,9 @@ def _missing(path: Path) -> None:
         (_other, "is not a checkpoint"),
         (_cut, "is not a safetensors file"),
         (_missing, "cannot be read"),
+        (_no_record, "is not a checkpoint: holds a list"),
+        (_no_setup, "lacks what the training was"),
+        (_deep, "nested too deeply"),
     ],
 )
 def test_a_damaged_checkpoint_is_one_line(
@@ -128,53 +166,3 @@ def test_patience_stops_early_and_serves_the_best(reward: Reward, tmp_path: Path
     assert record["steps"] < 4000
     assert len(returns) - 1 - returns.index(max(returns)) >= 3
     assert record["scores"]["policy"] == max(returns)
-
-
-class Remembered:
-    """A surrogate source that keeps what it was given; its surrogate is the true quality."""
-
-    def __init__(self) -> None:
-        self.fitted: list[tuple[Floats, Ints, Floats]] = []
-        self.loaded = 0
-        self.quality: Quality | None = None
-
-    def fit(self, quality: Quality, channels: Floats, splits: Ints, nll: Floats) -> Quality:
-        self.fitted.append((channels, splits, nll))
-        self.quality = quality
-        return quality
-
-    def load(self) -> Quality:
-        self.loaded += 1
-        assert self.quality is not None
-        return self.quality
-
-
-def test_algorithm_1_trains_the_surrogate_once_on_all_that_was_measured(
-    reward: Reward, tmp_path: Path
-) -> None:
-    source = Remembered()
-    switch = SurrogateSwitch(reward, 160, source)
-    training = TrainingConfig(steps=240, evaluate_every=0, levels=3)
-    record = train(reward, ENVIRONMENT, SHORT["ppo"], training, tmp_path, switch=switch)
-    ((channels, splits, nll),) = source.fitted
-    assert (len(channels), len(splits), len(nll)) == (160, 160, 160)
-    assert isinstance(reward, ObjectiveReward)
-    np.testing.assert_array_equal(reward.quality.nll(channels, splits), nll)
-    assert len(switch.gathering.records()[0]) == 160  # nothing true was asked for afterwards
-    assert record["surrogate_after"] == 160
-    # A surrogate that is as the truth changes nothing of what is learnt.
-    short(reward, tmp_path / "plain", SHORT["ppo"], evaluate_every=0)
-    assert equal(weights_of(tmp_path), weights_of(tmp_path / "plain"))
-    again = SurrogateSwitch(reward, 160, source)
-    train(reward, ENVIRONMENT, SHORT["ppo"], training, tmp_path, switch=again, resume=True)
-    assert (len(source.fitted), source.loaded) == (1, 1)
-
-
-def test_algorithm_1_needs_a_reward_that_measures() -> None:
-    from controller.learning.space import ChannelSpace
-
-    class Published:
-        space = ChannelSpace(("loss",), (0.0,), (0.3,))
-
-    with pytest.raises(InputError, match="--surrogate-after: 10"):
-        SurrogateSwitch(Published(), 10, Remembered())  # type: ignore[arg-type]

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import pickle
+import warnings
+from dataclasses import replace
 from math import exp, inf, nan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch
 
 from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange
 from controller.learning.cases import Case, starts_of
 from controller.learning.published import PublishedReward
 from controller.learning.quality import TableQuality
-from controller.learning.reward import ObjectiveReward, RewardForm
-from controller.learning.space import ChannelSpace
+from controller.learning.reward import ObjectiveReward, RewardForm, identity
+from controller.learning.space import ChannelSpace, Floats
 from tests.learning import CLEAN, LAYERS, published, small_reward, small_table
 
 CHANNEL = np.array([[2.0, 1.0]])
@@ -161,9 +165,12 @@ def test_a_pickle_of_more_than_weights_is_refused_and_not_run(
     plain.write_bytes(pickle.dumps(_Malicious()))
     torch.save({"fc.0.weight": _Malicious()}, inside)
     for path in (plain, inside):
-        with pytest.raises(InputError, match="not a file of plain weights") as caught:
-            PublishedReward.load(path)
+        with warnings.catch_warnings(record=True) as warned:  # torch's lines before our own
+            warnings.simplefilter("always")
+            with pytest.raises(InputError, match="not a file of plain weights") as caught:
+                PublishedReward.load(path)
         assert "\n" not in str(caught.value)
+        assert not warned
     assert not Path("touched").exists()
 
 
@@ -181,10 +188,15 @@ def test_wrong_reward_files_are_named(tmp_path: Path) -> None:
         for suffix in (".safetensors", ".pth"):
             with pytest.raises(InputError, match=why):
                 PublishedReward.load(path.with_suffix(suffix))
+    brain = {name: torch.from_numpy(value).bfloat16() for name, value in tensors.items()}
+    torch.save(brain, tmp_path / "brain.pth")
+    save_torch(brain, tmp_path / "brain.safetensors")
     torch.save([torch.zeros(2)], tmp_path / "list.pth")
     (tmp_path / "text.pth").write_text("hello")
     (tmp_path / "text.safetensors").write_text("hello")
     for name, why in (
+        ("brain.pth", "torch.bfloat16.* is not allowed"),
+        ("brain.safetensors", "numpy lacks: .*bfloat16"),
         ("list.pth", "not a dictionary of tensors"),
         ("text.pth", "not a file of plain weights"),
         ("text.safetensors", "not a safetensors file"),
@@ -213,3 +225,28 @@ def test_a_published_reward_does_not_extrapolate(
     reward = PublishedReward.load(tmp_path / "reward.safetensors")
     with pytest.raises(InputError, match=why):
         reward(np.array([[loss]]), np.array([split]))
+
+
+def test_an_identity_tells_one_table_from_another() -> None:
+    table = small_table()
+    one = ObjectiveReward(TableQuality(table))
+    nll = table.nll.copy()
+    nll[1, 1, 3] += 1e-6
+    other = ObjectiveReward(TableQuality(replace(table, nll=nll)))
+    assert identity(one) == identity(ObjectiveReward(TableQuality(small_table())))
+    assert identity(one) != identity(other)
+    assert identity(one)["sha256"] != identity(replace(one, cost_weight=0.2))["sha256"]
+
+
+def test_an_identity_of_a_real_model_measures_nothing() -> None:
+    class Slow(TableQuality):
+        def measured_at(self, channels: Floats) -> Floats:
+            return channels
+
+        def describe(self) -> dict[str, Any]:
+            return {"windows": 2}
+
+        def rows(self, channels: Floats) -> Floats:
+            raise AssertionError("measured")
+
+    assert identity(ObjectiveReward(Slow(small_table())))["measured"] == {"windows": 2}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airsplit.checkpoint import EMBEDDED, Checkpoint, locate
 from airsplit.command_line import Parser
 from airsplit.errors import InputError, ModelMismatchError
 from channel_emulator.start import parse_start
@@ -121,6 +122,58 @@ def test_a_plan_knows_its_files_by_their_contents(tmp_path: Path) -> None:
         plan(policies=(policy,), reference=policy).write(out)
 
 
+def digests(**changes: Any) -> dict[str, Any]:
+    return plan(**changes).to_dict()
+
+
+def test_what_a_default_is_read_from_is_known_by_its_contents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where a file of a policy's name means nothing
+    (tmp_path / "threshold").write_text("x")
+    policies = ("ppo", "greedy", "optimal,moves=1", "threshold", "random:3", "fixed:2")
+    found = digests(policies=policies, reference="ppo")["policy_sha256"]
+    assert found.keys() == {"ppo", "greedy", "optimal,moves=1"}
+    same = digests(policies=(f"ppo:{DEFAULT_DIRECTORY}",), reference=f"ppo:{DEFAULT_DIRECTORY}")
+    assert found["ppo"] in same["policy_sha256"].values()
+    table = tmp_path / "table.json"
+    table.write_bytes((DEFAULT_DIRECTORY / "table.json").read_bytes())
+    monkeypatch.setattr("experiments.live_plan.DEFAULT_TABLE", table)
+    assert digests(policies=("greedy",), reference="greedy")["policy_sha256"] == {
+        "greedy": found["greedy"]
+    }
+    table.write_text(table.read_text() + " ")
+    again = digests(policies=policies, reference="ppo")["policy_sha256"]
+    assert again["ppo"] == found["ppo"]
+    assert again["greedy"] != found["greedy"]
+
+
+def test_a_plan_knows_its_model_by_its_weights() -> None:
+    assert digests()["model_fingerprint"] == Checkpoint(locate(EMBEDDED)).fingerprint
+
+
+def test_a_plan_knows_the_traces_of_its_scenarios(tmp_path: Path) -> None:
+    scenario, trace = tmp_path / "s.toml", tmp_path / "rate.csv"
+    scenario.write_text(
+        'uplink = { file = "rate.csv", column = "rate_mbps" }\n'
+        '[channel]\npreset = "awgn"\nsigma = 1\n[[phase]]\nduration_s = 5\n'
+    )
+    found = set()
+    for rate in (10, 11):
+        trace.write_text("time_s,rate_mbps\n0,10\n1,20\n2," + f"{rate}\n")
+        found.add(digests(scenarios=(str(scenario),))["scenario_sha256"][str(scenario)])
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("[]", "not a plan but a list"), ("[" * 100_000, "deep")]
+)
+def test_a_plan_that_is_none_is_one_line(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(InputError, match=why):
+        plan().write(tmp_path)
+
+
 def test_a_line_cut_short_is_removed_and_the_rest_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "runs.jsonl"
     record = {"format": FORMAT, "scenario": "burst", "policy": "ppo", "seed": 3, "tokens": 5}
@@ -130,7 +183,7 @@ def test_a_line_cut_short_is_removed_and_the_rest_is_kept(tmp_path: Path) -> Non
     assert path.read_text() == whole
 
 
-@pytest.mark.parametrize("line", ["{}", "no JSON", '{"format": "other/1"}', "[1]"])
+@pytest.mark.parametrize("line", ["{}", "no JSON", "[" * 100_000, '{"format": "other/1"}', "[1]"])
 def test_a_file_of_something_else_is_refused(tmp_path: Path, line: str) -> None:
     path = tmp_path / "runs.jsonl"
     path.write_text(line + "\n")

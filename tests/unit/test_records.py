@@ -101,10 +101,20 @@ def test_records_of_another_subject_are_refused(
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("text", ["hello", "hello\n", "[1]\n", "{}\n"])
+@pytest.mark.parametrize("text", ["hello", "hello\n", "[1]\n", "{}\n", "[" * 100_000 + "\n"])
 def test_other_files_are_left_as_they_are(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(text)
     with pytest.raises(InputError, match="--out"):
         RecordFile(path, SUBJECT)
     assert path.read_text() == text
+
+
+def test_a_number_beyond_a_float_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with RecordFile(path, SUBJECT) as file:
+        file.append(record())
+    line = json.loads(path.read_text())
+    path.write_text(json.dumps({**line, "clean_nll": 10**400}) + "\n")
+    with pytest.raises(InputError, match="line 1: clean_nll"):
+        RecordFile(path, SUBJECT)

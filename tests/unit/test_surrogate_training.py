@@ -127,6 +127,14 @@ def test_an_unseen_split_is_in_no_record_of_its_network(
     assert not any(channels & {tuple(channel) for channel in known.channels} for known in seen)
 
 
+def test_a_split_that_no_test_channel_has_is_left_out(records: Records) -> None:
+    test = hold_out(records, 0.2, np.random.default_rng(0))
+    here = ~test | ~np.isin(records.split, [1, 5])
+    found = unseen_splits(records.chosen(here), test[here], BRIEF, 1)
+    assert found is not None
+    assert sorted(set(found[0].split)) == [2, 3, 4, 6, 7]
+
+
 @pytest.mark.parametrize("patience", [3, 7])
 def test_training_stops_early(
     records: Records, monkeypatch: pytest.MonkeyPatch, patience: int
@@ -211,7 +219,14 @@ def test_baselines_answer_as_they_say() -> None:
 @pytest.mark.parametrize(
     ("lines", "config", "said"),
     [
-        ([record(1.0, split=p) for p in range(9)], {}, "channel: sigma"),
+        ([record(1.0, split=p) for p in range(9)], {}, "two values of sigma, and have one"),
+        ([line for line in fading(9) if line["m"] == "inf"], {}, "collect with --m inf 1 too"),
+        (
+            [record(sigma, 1.0, split=p) for sigma in (0.0, 1.0) for p in range(9)],
+            {},
+            "two values of m",
+        ),
+        ([record(loss=0.1, split=p) for p in range(9)], {}, "two values of loss"),
         (fading(0), {}, "0 channels between the least and greatest"),
         (fading(3), {"test_share": 0.7}, "channels between the least and greatest"),
         (fading(3), {"folds": 50}, "--folds: 50 is not allowed; allowed: up to 6"),
