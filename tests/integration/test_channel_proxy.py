@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -119,17 +120,31 @@ def test_the_socket_and_the_process_have_the_same_radio(spec, dtype):
     run(scenario())
 
 
-def test_a_large_frame_is_damaged_on_a_thread_and_in_order():
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_large_frame_is_damaged_on_a_thread_where_others_wait(others, monkeypatch):
+    """And in order, either way."""
+    threads = set()
+    transmit = Radio.transmit
+
+    def noting(*args, **kwargs):
+        threads.add(threading.current_thread() is threading.main_thread())
+        return transmit(*args, **kwargs)
+
+    monkeypatch.setattr(Radio, "transmit", noting)
+
     async def scenario():
         edge = EchoEdge()
         values = activations(40, 1024)
         assert values.nbytes > MAX_INLINE_BYTES
         async with bench("awgn,sigma=0.5", edge) as b:
+            waiting = [await Client.open(b.edge) for _ in range(others)]
             client = await Client.open(b.edge)
             await client.send(client.frame(values.tobytes(), 40, 1024))
             await client.send(client.frame(values[:1].tobytes(), 1, 1024))
             assert [(await client.read()).result.sequence for _ in range(2)] == [0, 1]
-            await client.close()
+            for each in (client, *waiting):
+                await each.close()
+        assert threads == ({True} if not others else {True, False})  # a short one never leaves
         large = codec.decode(
             edge.frames[client.session_id][0].payload, edge_pb2.DTYPE_FLOAT32, values.shape
         )
