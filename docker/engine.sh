@@ -10,6 +10,7 @@ OWN_BASE=airsplit-python:3.11-bookworm
 STATE=${AIRSPLIT_ENGINE_STATE:-/var/lib/airsplit-engine}
 PLUGINS=/usr/local/lib/docker/cli-plugins
 exec 3>&1 1>&2
+export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin   # dockerd, debootstrap: not every root has them in PATH
 
 say() { echo "docker/engine.sh: $*"; }
 fail() { say "error: $*"; exit 1; }
