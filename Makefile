@@ -43,6 +43,7 @@ bench: setup
 
 # Torch as this host's pip chooses it, for the images.
 wheels: setup
+	rm -f docker/wheels/torch-*.whl
 	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest docker/wheels \
 		$(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) $(TORCH)
 

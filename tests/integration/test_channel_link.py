@@ -322,7 +322,8 @@ def test_what_replay_drops_is_dropped_again():
 
 
 def test_no_frame_mixes_two_versions():
-    """Frames large enough for a thread of their own, while a client changes σ without a pause."""
+    """Frames large enough for a thread of their own, which another session asks for, while a client
+    changes σ without a pause."""
     tokens, hidden = 24, 1024
 
     def sigma_of(version: int) -> float:
@@ -331,7 +332,7 @@ def test_no_frame_mixes_two_versions():
     async def scenario():
         edge = EchoEdge()
         async with bench(f"awgn,sigma={sigma_of(1)}", edge) as b:
-            client = await Client.open(b.edge)
+            waiting, client = await Client.open(b.edge), await Client.open(b.edge)
             stop = asyncio.Event()
 
             async def configure() -> int:
@@ -346,10 +347,11 @@ def test_no_frame_mixes_two_versions():
                 return version
 
             configuring = asyncio.create_task(configure())
-            results = await flood(client, 80, bytes(4 * tokens * hidden), tokens, hidden)
+            results = await flood(client, 240, bytes(4 * tokens * hidden), tokens, hidden)
             stop.set()
-            assert await configuring > 30
+            assert await configuring > 20
             await client.close()
+            await waiting.close()
         versions = [result.uplink.config_version for result in results]
         assert versions == sorted(versions)
         assert len(set(versions)) > 10
