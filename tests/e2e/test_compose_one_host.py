@@ -113,6 +113,20 @@ def test_an_operator_moves_the_split(ideal: Project) -> None:
     assert result["seed"] == 3
 
 
+def test_a_score_goes_on_while_its_split_is_moved(ideal: Project) -> None:
+    """By the policy, which wants few layers on a good channel, and by an operator."""
+    job = ideal.ue(
+        *("score", "--json", "--max-tokens", str(SCORED)), *("--chunk", "2", "--split", "auto")
+    )
+    ideal.wait_frames(100)
+    ideal.airsplit("controller", "split", "set", "12")
+    result = job.result()
+    splits = result["splits"]
+    assert min(splits) < splits[0], "the policy moved it"
+    assert splits[-1] == 12, "the operator moved it"
+    assert result["perplexity"] == pytest.approx(unsplit.perplexity(SCORED), rel=1e-5)
+
+
 def test_the_policy_follows_a_channel_that_is_changed_live(ideal: Project) -> None:
     job = ideal.ue(*GENERATE, str(LONG))
     ideal.wait_frames(100)
