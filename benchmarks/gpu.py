@@ -9,8 +9,8 @@ A random Llama of a given shape (default: 7B's) is made on the spot and run in o
 
 Rounds alternate and medians are compared. In front of the timing the split run's tokens are
 compared with those of the same partition in one process, which have to be the same. Prints one JSON
-object last. The default needs some 45 GB of GPU memory (the model three times) and 14 GB of disk; `--shape tiny --device
-cpu` runs anywhere and says nothing about speed.
+object last. The default needs some 45 GB of GPU memory (the model three times) and 14 GB of disk;
+`--shape tiny --device cpu` runs anywhere and says nothing about speed.
 """
 
 from __future__ import annotations
