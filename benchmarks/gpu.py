@@ -28,6 +28,7 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
+from decode import split
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
 
@@ -38,10 +39,8 @@ from airsplit.partition import ModelPartition, parse_device
 from airsplit.telemetry import STAGES, TokenTrace
 from airsplit.tensor_codec import DTYPES
 from experiments.stack import Stack, start_services
-from ue_client.generate import PREFILL_CHUNK_TOKENS, generate
+from ue_client.generate import PREFILL_CHUNK_TOKENS
 from ue_client.link import Link
-from ue_client.records import SessionRequest
-from ue_client.session import UeSession
 
 SEED = 0
 
@@ -122,20 +121,6 @@ class Unsplit:
         return time.perf_counter() - started
 
 
-def split_run(
-    partition: ModelPartition, link: Link, prompt: list[int], tokens: int, at: int
-) -> tuple[float, list[int], list[TokenTrace]]:
-    """Seconds, tokens and the trace of each."""
-    session = UeSession(partition, link, SessionRequest("gpu", at, len(prompt) + tokens))
-    try:
-        started = time.perf_counter()
-        steps = list(generate(session, prompt, tokens))
-        elapsed = time.perf_counter() - started
-    finally:
-        session.close()
-    return elapsed, [step.token_id for step in steps], [step.trace for step in steps]
-
-
 def whole_tokens(partition: ModelPartition, prompt: list[int], tokens: int) -> list[int]:
     """Greedy tokens of the partition in one process, in the split run's own chunks."""
     cache = partition.new_cache(len(prompt) + tokens)
@@ -188,31 +173,41 @@ def compare(
         runs["unsplit_compiled"] = lambda tokens: unsplit.run(prompt, tokens, compiled=True)
     seconds: dict[str, list[tuple[float, float]]] = {}
     traces: list[TokenTrace] = []
+    prefills: list[list[TokenTrace]] = []
     edge = ["--model", str(folder), "--device", args.device, "--dtype", args.dtype]
     with Stack() as stack:
         addresses = start_services(stack, channel="ideal", seed=SEED, edge_arguments=edge)
         with Link(addresses.edge) as link:
             for n in range(args.rounds + 1):
-                first, _, _ = split_run(partition, link, prompt, 1, at)
-                whole, tokens, round_traces = split_run(partition, link, prompt, args.tokens, at)
+                first_rate, _, first_traces = split(partition, link, prompt, 1, at)
+                rate, tokens, round_traces = split(partition, link, prompt, args.tokens, at)
                 if tokens != expected:
                     raise SystemExit("the split run's tokens are not those of the whole partition")
-                times = {"split": (first, whole)}
+                times = {"split": (1 / first_rate, args.tokens / rate)}
                 times |= {name: (run(1), run(args.tokens)) for name, run in runs.items()}
                 if n:  # the first one warms up
                     for name, pair in times.items():
                         seconds.setdefault(name, []).append(pair)
+                    prefills.append(first_traces)
                     traces += [t for t in round_traces if t.task == _SAMPLE and t.tokens == 1]
     rates = _median_rates(seconds, args.tokens)
-    split, whole_model = rates["split"], rates["unsplit"]
+    in_two, whole_model = rates["split"], rates["unsplit"]
     per_second, prefill = "decode_tokens_per_second", "prefill_ms"
     return {
         **rates,
-        "decode_ratio": round(split[per_second] / whole_model[per_second], 4),
-        "prefill_ratio": round(whole_model[prefill] / split[prefill], 4),
+        "decode_ratio": round(in_two[per_second] / whole_model[per_second], 4),
+        "prefill_ratio": round(whole_model[prefill] / in_two[prefill], 4),
         "decode_stages_ms": {
             stage: round(statistics.median(getattr(t, f"{stage}_ms") for t in traces), 4)
             for stage in (*STAGES, "total")
+        },
+        # Frames of a prompt overlap, so that stages add up to more than the prompt took.
+        "prefill_stages_ms": {
+            stage: round(
+                statistics.median(sum(getattr(t, f"{stage}_ms") for t in run) for run in prefills),
+                4,
+            )
+            for stage in STAGES
         },
         "tokens_equal": True,
         "split_layer": at,

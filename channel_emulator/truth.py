@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from airsplit.v1 import channel_pb2
 from channel_emulator.config import ChannelConfig
 from channel_emulator.fading import Floats
-from channel_emulator.kernels import elements
+from channel_emulator.kernels import sums
 from channel_emulator.noise import MAX_STD
 
 TRANSPARENT = channel_pb2.ChannelTruth(
@@ -45,7 +45,7 @@ def measure(
     loss = 0.0 if erased is None else np.count_nonzero(erased) / erased.size
     return channel_pb2.ChannelTruth(
         sigma=math.sqrt(noise / (size * (1 - loss))) if loss < 1 else math.nan,
-        mean_gain=elements.mean(h),
+        mean_gain=sums.mean(h),
         loss=loss,
         snr_db=ratio_db(signal, error),
     )

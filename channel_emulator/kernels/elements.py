@@ -238,20 +238,6 @@ def _add_squares(row, lanes):
 
 
 @kernel("float64(float32[:, ::1])")
-def mean(values):
-    lanes = np.zeros(_LANES)
-    for token in range(len(values)):
-        row = values[token]
-        whole = len(row) - len(row) % _LANES
-        for start in range(0, whole, _LANES):
-            for lane in range(_LANES):
-                lanes[lane] += row[start + lane]
-        for i in range(whole, len(row)):
-            lanes[0] += row[i]
-    return lanes.sum() / values.size
-
-
-@kernel("float64(float32[:, ::1])")
 def energy(values):
     """Sum of squares."""
     lanes = np.zeros(_LANES)

@@ -9,6 +9,7 @@ import numpy as np
 from channel_emulator.kernels.compiling import kernel, part
 
 _PAIRWISE, _LANES, _MAX_DEPTH = 128, 8, 64
+_WIDE_LANES = 64
 
 
 @part
@@ -124,3 +125,18 @@ def of_window(sums, end, count, held, most, fades, most_telling):
     return (total[0], total[1], total[2], total[3], total[4], total[5], total[6], total[7],
             total[8], total[9], total[10])
     # fmt: on
+
+
+@kernel("float64(float32[:, ::1])")
+def mean(values):
+    """Of all elements."""
+    lanes = np.zeros(_WIDE_LANES)
+    for token in range(len(values)):
+        row = values[token]
+        whole = len(row) - len(row) % _WIDE_LANES
+        for start in range(0, whole, _WIDE_LANES):
+            for lane in range(_WIDE_LANES):
+                lanes[lane] += row[start + lane]
+        for i in range(whole, len(row)):
+            lanes[0] += row[i]
+    return lanes.sum() / values.size

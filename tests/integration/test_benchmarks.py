@@ -23,6 +23,7 @@ def test_the_gpu_benchmark_on_a_cpu() -> None:
     assert found["tokens_equal"] is True
     assert found["split_layer"] == 1
     assert set(found["decode_stages_ms"]) >= {"ue", "edge", "transport", "total"}
+    assert found["prefill_stages_ms"]["edge"] > 0 < found["prefill_stages_ms"]["ue"]
     for name in ("split", "unsplit"):
         assert found[name]["decode_tokens_per_second"] > 0
         assert found[name]["prefill_ms"] > 0

@@ -8,7 +8,7 @@ import pytest
 
 from channel_emulator import noise
 from channel_emulator.draws import QUANTILES, Direction, Draws, Purpose
-from channel_emulator.kernels import compiling, elements
+from channel_emulator.kernels import compiling, elements, sums
 from channel_emulator.kernels.compiling import kernel
 
 NOISE = Purpose.NOISE
@@ -112,4 +112,4 @@ def test_power_and_mean_are_exact_to_float32_at_any_width(width):
     values = np.random.default_rng(width).normal(1, 2, (3, width)).astype(np.float32)
     expected = np.square(values, dtype=np.float64).mean(axis=1)
     np.testing.assert_allclose(noise.token_power(values), expected, rtol=5e-7)
-    assert elements.mean(values) == pytest.approx(values.mean(dtype=np.float64), rel=1e-12)
+    assert sums.mean(values) == pytest.approx(values.mean(dtype=np.float64), rel=1e-12)
