@@ -78,7 +78,7 @@ class Frame:
         Raises:
             FrameError: a subclass that names what does not fit.
         """
-        check_frame(message)
+        payload = check_frame(message)
         header = message.header
         return cls(
             session_id=header.session_id,
@@ -91,7 +91,7 @@ class Frame:
             task=header.task,
             dtype=header.dtype,
             shape=tuple(header.shape),
-            payload=message.payload,
+            payload=payload,
             targets=tuple(header.targets),
             stream_offset=header.stream_offset,
             erasure_mask=header.erasure_mask,
@@ -99,8 +99,11 @@ class Frame:
         )
 
 
-def check_frame(message: edge_pb2.ActivationFrame) -> None:
+def check_frame(message: edge_pb2.ActivationFrame) -> bytes:
     """Checks that header and payload of one frame agree with each other.
+
+    Returns:
+        The payload, of which protobuf makes a copy each time.
 
     Raises:
         TensorError, TargetError, TransitionError: what does not fit.
@@ -114,11 +117,10 @@ def check_frame(message: edge_pb2.ActivationFrame) -> None:
     item_bytes = ITEM_BYTES.get(header.dtype)
     if item_bytes is None:
         raise errors.TensorError(f"dtype: {header.dtype} is not one of {sorted(ITEM_BYTES)}")
-    elements = shape[0] * shape[1]
-    if len(message.payload) != elements * item_bytes:
+    elements, payload = shape[0] * shape[1], message.payload
+    if len(payload) != elements * item_bytes:
         raise errors.TensorError(
-            f"payload: {len(message.payload)} bytes, but shape and dtype say "
-            f"{elements * item_bytes}"
+            f"payload: {len(payload)} bytes, but shape and dtype say {elements * item_bytes}"
         )
     if header.erasure_mask and len(header.erasure_mask) != (elements + 7) // 8:
         raise errors.TensorError(
@@ -132,6 +134,7 @@ def check_frame(message: edge_pb2.ActivationFrame) -> None:
             f"targets: {len(header.targets)} for a frame of {header.token_count} tokens; "
             f"allowed: {' or '.join(map(str, allowed))}"
         )
+    return payload
 
 
 def check_result(result: edge_pb2.InferenceResult, frame: Frame) -> None:

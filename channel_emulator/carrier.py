@@ -73,7 +73,7 @@ class Carrier:
             await asyncio.gather(up, down, return_exceptions=True)
 
     async def _write_up(self, request: edge_pb2.InferRequest) -> None:
-        self._watch.owes(len(request.frame.payload))
+        self._watch.owes(request.frame.header.channel.payload_bytes)
         await self._call.write(request)
 
     async def _carry_up(
@@ -98,7 +98,6 @@ class Carrier:
     async def _carry_frame(self, request: edge_pb2.InferRequest) -> None:
         """Not before there is room for it: while it waits, nothing more is read from the UE."""
         session, frame = self._session, request.frame
-        payload_bytes = len(frame.payload)
         arrival_ns, timeline = self._clock.now_ns(), self._emulator.timeline
         admission = session.admit(frame, timeline, arrival_ns)
         while admission.room_ns > arrival_ns:
@@ -106,7 +105,7 @@ class Carrier:
             await self._clock.sleep_until(arrival_ns)
             timeline = self._emulator.timeline
             admission = session.admit(frame, timeline, arrival_ns)
-        snapshot = admission.snapshot
+        snapshot, payload_bytes = admission.snapshot, len(admission.payload)
         is_short = payload_bytes <= MAX_INLINE_BYTES or len(self._emulator.sessions) == 1
         if snapshot.is_transparent or admission.dropped or is_short:
             impaired = session.impair(frame, admission)
@@ -114,6 +113,8 @@ class Carrier:
             impaired = await asyncio.to_thread(session.impair, frame, admission)
         due_ns = session.schedule(frame, admission, impaired)
         self._emulator.carried(frame.header.channel, timeline)
+        # Called once this task waits, which it does before it has another frame.
+        asyncio.get_running_loop().call_soon(session.draw_ahead)
         await self._up.send(request, due_ns, payload_bytes, _most_waiting_bytes(snapshot.config))
 
     async def _carry_down(self) -> None:

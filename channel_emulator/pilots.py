@@ -27,7 +27,7 @@ from channel_emulator import estimators
 from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import Draws, Purpose
 from channel_emulator.fading import FadingSource, Floats, nakagami
-from channel_emulator.kernels import elements, sums
+from channel_emulator.kernels import sums
 from channel_emulator.knobs import Equalizer, Fading
 from channel_emulator.place import Place
 from channel_emulator.radio import Received
@@ -75,6 +75,12 @@ class Pilots:
     fade: int | None
     """Which independent fade the frame met: those of one number are one. None: each row its own."""
 
+    moments: NDArray[np.float64]
+    """<ĥ²>, <ĥ⁴>, <ln ĥ²> of the rows and s, the variance of the noise of an ĥ: [4]."""
+
+    within: float
+    """Variance of the noise of a pilot."""
+
 
 def sound(config: ChannelConfig, draws: Draws, place: Place, first: Floats | None = None) -> Pilots:
     """The pilots of the frame at `place` as received.
@@ -101,7 +107,9 @@ def sound(config: ChannelConfig, draws: Draws, place: Place, first: Floats | Non
     shape = (BLOCKS, PILOTS) if fade is None else (1, BLOCKS * PILOTS)
     pilots = np.multiply(noise.reshape(shape), _pilot_std(config), dtype=np.float64)
     pilots += h
-    return Pilots(pilots, fade)
+    moments = np.empty(4)
+    within = sums.of_pilots(pilots, _TINY, moments)
+    return Pilots(pilots, fade, moments, within)
 
 
 def _fade(config: ChannelConfig, place: Place) -> int | None:
@@ -176,14 +184,14 @@ class Estimator:
             self._end = MOST_FRAMES
             self._sums[:MOST_FRAMES] = self._sums[MOST_FRAMES:]
         frame = self._sums[self._end]
-        within = sums.of_pilots(pilots.received, _TINY, frame)
         arrived = _arrived(received)
-        noise, telling = _noise(config, within, pilots, token_pilots, received, arrived)
+        noise, telling = _noise(config, pilots, token_pilots, received, arrived)
+        frame[:4] = pilots.moments
         frame[4:] = (
             len(pilots.received) if pilots.fade is None else pilots.fade != self._fade,
             noise,
             telling,
-            elements.energy(received.values),
+            received.energy,
             arrived if isinstance(arrived, int) else int(np.add.reduce(arrived)),
             received.values.size,
         )
@@ -211,14 +219,13 @@ def _arrived(received: Received) -> int | NDArray[np.int64]:
     if erased is None:
         return values.size
     if len(values) == 1:
-        return values.size - int(np.count_nonzero(erased))
+        return values.size - round(received.truth.loss * values.size)
     lost: NDArray[np.int64] = np.bitwise_count(np.packbits(erased, axis=1)).sum(1, dtype=np.int64)
     return np.subtract(values.shape[1], lost, dtype=np.int64)
 
 
 def _noise(
     config: ChannelConfig,
-    within: float,
     pilots: Pilots,
     token_pilots: NDArray[np.float64] | None,
     received: Received,
@@ -227,11 +234,8 @@ def _noise(
     """Σ over elements that arrived of the variance of the noise on them, and their number.
 
     Without an equaliser a frame that is lost tells of the noise too: as much as one element.
-
-    Args:
-        within: variance of the noise of a pilot.
     """
-    tokens = len(received.values)
+    tokens, within = len(received.values), pilots.within
     if tokens == 1 and config.equalizer is not Equalizer.ZERO_FORCING:
         # A decode frame: Python's numbers are quicker than arrays of one.
         count = float(arrived) or 1.0

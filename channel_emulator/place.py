@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,3 +62,14 @@ class Place:
         interval_ns = round(config.token_interval_ms * 1e6)
         times_ns = np.arange(first, first + tokens, dtype=np.int64) * interval_ns
         return cls(stream, window, position, first, sequence, times_ns, direction)
+
+    def next(self, config: ChannelConfig) -> Place:
+        """In replay, the place of as many tokens right behind these."""
+        tokens = len(self.times_ns)
+        return replace(
+            self,
+            position=self.position + tokens,
+            offset=self.offset + tokens,
+            sequence=self.sequence + 1,
+            times_ns=self.times_ns + tokens * round(config.token_interval_ms * 1e6),
+        )

@@ -19,15 +19,35 @@ from channel_emulator import harq, loss, noise
 from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import QUANTILES, Direction, Draws, Purpose
 from channel_emulator.fading import FadingSource, Floats
-from channel_emulator.kernels import elements
+from channel_emulator.kernels import elements, sums
 from channel_emulator.knobs import Equalizer, Fading
 from channel_emulator.place import Place
 from channel_emulator.rate import rate_bps
-from channel_emulator.truth import TRANSPARENT, configured, measure
+from channel_emulator.truth import TRANSPARENT, measure
 
 _MAX_STREAMS = 256
 _NO_FLOATS = np.empty((0, 0), dtype=np.float32)
 _NO_BOOLS = np.empty((0, 0), dtype=np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a frame meets, whatever its values are."""
+
+    faded: harq.Combined
+
+    erased: NDArray[np.bool_] | None
+    """[tokens, hidden], or 1 where an axis is erased as a whole; None: nothing is."""
+
+    loss: float
+    """Share of the elements that are erased."""
+
+    mean_gain: float
+    """Of the first copy's amplitudes."""
+
+    normals: Floats
+    """[1, hidden] of a single token's noise. Of more they are [0, hidden]: the kernel draws them a
+    token at a time, which stay in a core's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +80,9 @@ class Received:
     failed: NDArray[np.bool_]
     """Not enough was received, whatever `loss` did besides; as `h`."""
 
+    energy: float
+    """Of `values`."""
+
 
 class Radio:
     """One channel, for any number of streams. Not for two threads at a time.
@@ -84,8 +107,49 @@ class Radio:
             self._draws[key] = Draws(self.config.seed, stream, direction)
         return self._draws[key]
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether what a frame meets does not depend on its power."""
+        return self.config.outage_snr_db is None
+
+    def draw(
+        self,
+        place: Place,
+        shape: tuple[int, int],
+        item_bytes: int = 2,
+        power: noise.Powers | None = None,
+    ) -> Drawn:
+        """What a frame of `shape` = [tokens, hidden] meets; it may still be to come.
+
+        Args:
+            power: of its tokens, where the radio is not `is_blind`.
+        """
+        config, draws = self.config, self.draws(place.stream, place.direction)
+        tokens, hidden = shape
+        source = FadingSource(config, draws)
+        faded = harq.combine(
+            lambda attempt: source.amplitudes(place, hidden, attempt),
+            lambda gain: self._is_enough(gain, power),
+            config.harq_transmissions,
+        )
+        erased = faded.failed
+        if config.loss:
+            erased = erased | loss.lost_elements(config, draws, place, shape, item_bytes)
+        lost = np.count_nonzero(erased) / erased.size
+        if config.has_noise and tokens == 1:
+            normals = draws.normal(Purpose.NOISE, place.window, place.position, shape)
+        else:
+            normals = np.empty((0, hidden), dtype=np.float32)
+        mean_gain = sums.mean(faded.first)
+        return Drawn(faded, erased if lost else None, lost, mean_gain, normals)
+
     def transmit(
-        self, values: Floats, place: Place, item_bytes: int = 2, out: Floats | None = None
+        self,
+        values: Floats,
+        place: Place,
+        item_bytes: int = 2,
+        out: Floats | None = None,
+        drawn: Drawn | None = None,
     ) -> Received:
         """Sends the tokens of one frame.
 
@@ -95,6 +159,7 @@ class Radio:
             place: of these tokens.
             item_bytes: of an element on the air, which packets are made of.
             out: where the values go that are received, in C order; may be `values`.
+            drawn: from `draw` of the same place and shape, if it is at hand.
 
         Raises:
             TensorError: `values` holds a NaN or an infinity.
@@ -110,33 +175,28 @@ class Radio:
             count = values.size - int(np.isfinite(values).sum())
             raise TensorError(f"payload: {count} of {values.size} values are not finite")
         power = noise.reference_power(config, values, own_power)
-        source = FadingSource(config, draws)
-        faded = harq.combine(
-            lambda attempt: source.amplitudes(place, values.shape[1], attempt),
-            lambda gain: self._is_enough(gain, power),
-            config.harq_transmissions,
-        )
-        erased = self._erased(draws, place, values.shape, item_bytes, faded.failed)
+        drawn = drawn or self.draw(place, values.shape, item_bytes, power)
+        faded, erased = drawn.faded, drawn.erased
         std = self._std(power, faded)
         received = np.empty_like(values) if out is None else out
-        error_energy, noise_energy = elements.receive(
+        error, added, energy = elements.receive(
             values,
             faded.h if self._keeps_h else _NO_FLOATS,
             _NO_FLOATS if std is None else std,
             _NO_BOOLS if erased is None else erased,
+            drawn.normals,
             QUANTILES,
             draws.keys(Purpose.NOISE),
             place.window,
             place.position,
             received,
         )
-        truth = measure(signal, error_energy, noise_energy, values.size, faded.first, erased)
-        truth.configured_sigma, truth.configured_snr_db = configured(config, power)
-        if erased is not None and erased.shape != values.shape:
-            erased = np.broadcast_to(erased, values.shape)
+        truth = measure(
+            config, power, values.size, (signal, error, added), drawn.loss, drawn.mean_gain
+        )
         return Received(
             values=received,
-            erased=erased,
+            erased=spread(erased, values.shape),
             truth=truth,
             transmissions=faded.transmissions,
             rate_bps=self._rate_bps(faded.first, power),
@@ -144,30 +204,17 @@ class Radio:
             first=faded.first,
             h=faded.h,
             failed=faded.failed,
+            energy=energy,
         )
 
-    def _is_enough(self, gain: Floats, power: noise.Powers) -> NDArray[np.bool_]:
+    def _is_enough(self, gain: Floats, power: noise.Powers | None) -> NDArray[np.bool_]:
         """Whether Σh² is received: neither below the threshold nor below the outage SNR."""
         enough: NDArray[np.bool_] = gain >= self._least_gain
-        if self.config.outage_snr_db is not None:
+        if self.config.outage_snr_db is not None and power is not None:
             snr = noise.mean_snr(self.config, power)[:, None]
             with np.errstate(over="ignore"):  # an infinite SNR is one
                 enough &= gain * snr >= 10 ** (self.config.outage_snr_db / 10)
         return enough
-
-    def _erased(
-        self,
-        draws: Draws,
-        place: Place,
-        shape: tuple[int, int],
-        item_bytes: int,
-        failed: NDArray[np.bool_],
-    ) -> NDArray[np.bool_] | None:
-        """[tokens, hidden], or [tokens, 1] where tokens are erased as a whole."""
-        erased = failed
-        if self.config.loss:
-            erased = failed | loss.lost_elements(self.config, draws, place, shape, item_bytes)
-        return erased if np.count_nonzero(erased) else None
 
     def _std(self, power: noise.Powers, faded: harq.Combined) -> Floats | None:
         """Of the noise on the values that the receiver ends up with: σ, after zero forcing σ / h.
@@ -192,6 +239,13 @@ class Radio:
             return rate_bps(self.config, np.square(h[:, 0], dtype=np.float64) * snr)
 
 
+def spread(erased: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """`Drawn.erased` as [tokens, hidden]."""
+    if erased is None or erased.shape == shape:
+        return erased
+    return np.broadcast_to(erased, shape)
+
+
 def _untouched(values: Floats) -> Received:
     ones = np.ones((len(values), 1), dtype=np.float32)
     return Received(
@@ -204,4 +258,5 @@ def _untouched(values: Floats) -> Received:
         first=ones,
         h=ones,
         failed=ones == 0,
+        energy=elements.energy(np.ascontiguousarray(values)),
     )

@@ -8,22 +8,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from airsplit.clock import Clock
 from airsplit.errors import SequenceError
-from airsplit.frames import ITEM_BYTES, check_frame
+from airsplit.frames import check_frame
 from airsplit.v1 import channel_pb2, edge_pb2
-from channel_emulator import airtime, codec, delay
+from channel_emulator import airtime, delay
 from channel_emulator.airtime import Load
 from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import Direction, Draws, Purpose
 from channel_emulator.drop import erase
 from channel_emulator.knobs import QueuePolicy, RadioClock
 from channel_emulator.link import Instant, Link, Passage
-from channel_emulator.pilots import PERFECT, Estimator, sound, sound_tokens
+from channel_emulator.physical import Impaired, PhysicalLayer
+from channel_emulator.pilots import PERFECT
 from channel_emulator.place import Place
-from channel_emulator.radio import Radio
 from channel_emulator.rate_trace import RateTrace
 from channel_emulator.session_time import Moment, SessionTime
 from channel_emulator.timeline import Snapshot, Timeline
@@ -36,6 +34,7 @@ _MAX_FRAMES = 2**48
 class Admission:
     """Where and by which version a frame is served, all decided before it is touched."""
 
+    payload: bytes
     snapshot: Snapshot
     place: Place
     arrival: Instant
@@ -46,14 +45,6 @@ class Admission:
 
     dropped: bool
     """A full queue drops it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Impaired:
-    """What an admitted frame asks of the link."""
-
-    load: Load
-    harq_ns: int
 
 
 class Session:
@@ -78,8 +69,7 @@ class Session:
         self._stream = opened.stream
         self._clock = clock
         self._time = SessionTime(started_ns)
-        self._radio = Radio(ChannelConfig())
-        self._estimator = Estimator()
+        self._physical = PhysicalLayer(opened.stream)
         self._links = {direction: Link() for direction in Direction}
         self._jitter: dict[tuple[int, Direction], Draws] = {}
         self._messages = 0
@@ -108,7 +98,7 @@ class Session:
         Raises:
             FrameError: header and payload do not fit, or no stream is that long.
         """
-        check_frame(frame)
+        payload = check_frame(frame)
         header = frame.header
         if header.sequence >= _MAX_FRAMES:
             raise SequenceError(f"sequence: {header.sequence}; allowed: 0-{_MAX_FRAMES - 1}")
@@ -128,13 +118,13 @@ class Session:
         room_ns, dropped = arrival_ns, False
         config, link = moment.snapshot.config, self._links[Direction.UPLINK]
         if math.isfinite(config.queue_kib):
-            size = len(frame.payload), config.queue_kib * 1024
+            size = len(payload), config.queue_kib * 1024
             if config.queue_policy is QueuePolicy.DROP:
                 dropped = link.is_full(arrival, *size)
             else:
                 room_ns = link.room_ns(arrival_ns, *size)
         trace = timeline.rate_trace(Direction.UPLINK, moment.channel_ns)
-        return Admission(moment.snapshot, place, arrival, trace, room_ns, dropped)
+        return Admission(payload, moment.snapshot, place, arrival, trace, room_ns, dropped)
 
     def impair(self, frame: edge_pb2.ActivationFrame, admission: Admission) -> Impaired:
         """The frame's payload, mask and report become what the receiver has.
@@ -151,15 +141,15 @@ class Session:
         if admission.dropped:
             erase(frame, self.last.estimate if self.frames else None)
             return Impaired(Load(0, 0, 0), 0)
-        payload = frame.payload  # protobuf makes a copy each time
+        payload = admission.payload
         report.payload_bytes = len(payload)
         if not snapshot.is_transparent:
-            return self._transmit(frame, payload, snapshot.config, admission.place)
+            return self._physical.transmit(frame, payload, snapshot.config, admission.place)
         header.erasure_mask = b""
         report.transmissions = 1
         report.estimate.CopyFrom(PERFECT)
         report.truth.CopyFrom(TRANSPARENT)
-        self._estimator.reset()
+        self._physical.reset()
         return Impaired(airtime.plain_load(snapshot.config, len(payload)), 0)
 
     def schedule(
@@ -185,6 +175,10 @@ class Session:
         self.position = header.position + header.token_count
         self.last.CopyFrom(report)
         return passage.due_ns
+
+    def draw_ahead(self) -> None:
+        """Makes the draws of the frame that is likely next: while nothing else is to be done."""
+        self._physical.draw_ahead()
 
     def carry_result(
         self, result: edge_pb2.InferenceResult, timeline: Timeline, arrival_ns: int
@@ -250,34 +244,6 @@ class Session:
         if moment.set_by_ns:
             for link in self._links.values():
                 link.shift_schedule(moment.set_by_ns)
-
-    def _transmit(
-        self,
-        frame: edge_pb2.ActivationFrame,
-        payload: bytes,
-        config: ChannelConfig,
-        place: Place,
-    ) -> Impaired:
-        """Through the radio, with pilots."""
-        if self._radio.config is not config:
-            self._radio = Radio(config)
-        header, report, radio = frame.header, frame.header.channel, self._radio
-        dtype = header.dtype
-        values = codec.decode(payload, dtype, (header.token_count, header.shape[1]))
-        received = radio.transmit(values, place, ITEM_BYTES[dtype], out=values)
-        draws = radio.draws(self._stream)
-        pilots = sound(config, draws, place, received.first)
-        token_pilots = sound_tokens(config, draws, place, received)
-        load = airtime.frame_load(config, len(payload), received)
-        frame.payload = codec.encode(received.values, dtype)
-        header.erasure_mask = codec.encode_mask(received.erased)
-        several = config.harq_transmissions > 1
-        harq_ns = delay.harq_ns(config, received) if several else 0
-        report.transmissions = int(np.maximum.reduce(received.transmissions)) if several else 1
-        report.truth.CopyFrom(received.truth)
-        estimate = self._estimator.observe(config, pilots, token_pilots, received)
-        report.estimate.CopyFrom(estimate)
-        return Impaired(load, harq_ns)
 
     def _delay_ns(
         self,

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from airsplit.v1 import channel_pb2
 from channel_emulator.config import ChannelConfig
-from channel_emulator.fading import Floats
-from channel_emulator.kernels import sums
 from channel_emulator.noise import MAX_STD
 
 TRANSPARENT = channel_pb2.ChannelTruth(
@@ -25,29 +23,32 @@ TRANSPARENT = channel_pb2.ChannelTruth(
 
 
 def measure(
-    signal: float,
-    error: float,
-    noise: float,
+    config: ChannelConfig,
+    power: NDArray[np.float64],
     size: int,
-    h: Floats,
-    erased: NDArray[np.bool_] | None,
+    energies: tuple[float, float, float],
+    loss: float,
+    mean_gain: float,
 ) -> channel_pb2.ChannelTruth:
     """The truth of one frame.
 
     Args:
-        signal: energy of the values that were sent.
-        error: energy of what was received less what was sent.
-        noise: energy of the noise on the elements that arrived, after equalisation.
+        power: of each token, that an SNR is relative to: [tokens].
         size: number of elements.
-        h: amplitudes of the first transmission.
-        erased: [tokens or 1, hidden or 1], or None where nothing is.
+        energies: of the values that were sent, of what was received less that, and of the noise on
+            the elements that arrived, after equalisation.
+        loss: share of the elements that were erased.
+        mean_gain: of the first copy's amplitudes.
     """
-    loss = 0.0 if erased is None else np.count_nonzero(erased) / erased.size
+    signal, error, noise = energies
+    sigma, snr_db = configured(config, power)
     return channel_pb2.ChannelTruth(
         sigma=math.sqrt(noise / (size * (1 - loss))) if loss < 1 else math.nan,
-        mean_gain=sums.mean(h),
+        mean_gain=mean_gain,
         loss=loss,
         snr_db=ratio_db(signal, error),
+        configured_sigma=sigma,
+        configured_snr_db=snr_db,
     )
 
 

@@ -247,22 +247,23 @@ def energy(values):
 
 
 @kernel(
-    "UniTuple(float64, 2)(Array(float32, 2, 'C', readonly=True), float32[:, ::1],"
-    " float32[:, ::1], boolean[:, ::1], float32[::1], uint64[::1], uint64, uint64,"
+    "UniTuple(float64, 3)(Array(float32, 2, 'C', readonly=True), float32[:, ::1],"
+    " float32[:, ::1], boolean[:, ::1], float32[:, ::1], float32[::1], uint64[::1], uint64, uint64,"
     " float32[:, ::1])"
 )
-def receive(values, h, std, erased, table, keys, window, position, out):
+def receive(values, h, std, erased, normals, table, keys, window, position, out):
     """h x + std n, zero where erased, to `out`, maybe `values`. See `Radio.transmit`.
 
     What is beyond float32 becomes its largest number, as in the codec.
 
-    `h`, `std` and `erased` are [tokens, hidden], [tokens, 1], or [tokens, 0]: none.
+    `h`, `std` and `erased` are [tokens, hidden], [tokens, 1], or [tokens, 0]: none. `normals` are
+    the draws of n, [tokens, hidden], or [0, hidden]: to be made.
 
     Returns:
-        Energies of the error, and of the noise on what arrived.
+        Energies of the error, of the noise on what arrived, and of what was received.
     """
     tokens, width = values.shape
-    error, noise = np.zeros(_LANES), np.zeros(_LANES)
+    error, noise, energy = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
     drawn = _normal_words(width)
     # Of one token, so that they stay in a core's cache.
     received, added = np.empty(width, np.float32), np.empty(width, np.float32)
@@ -273,8 +274,11 @@ def receive(values, h, std, erased, table, keys, window, position, out):
         if h.shape[1]:
             _scale(received, h[token])
         if std.shape[1]:
-            at = position + np.uint64(token)
-            _normal_row(table, keys, window, at, np.uint64(0), drawn, added)
+            if len(normals):
+                added[:] = normals[token]
+            else:
+                at = position + np.uint64(token)
+                _normal_row(table, keys, window, at, np.uint64(0), drawn, added)
             _scale(added, std[token])
             if erased.shape[1]:
                 _erase(added, erased[token])
@@ -285,8 +289,9 @@ def receive(values, h, std, erased, table, keys, window, position, out):
             _erase(received, erased[token])
         for i in range(width):
             received[i] = _saturated(received[i])
-            added[i] = _saturated(received[i] - sent[i])
-        _add_squares(added, error)
         for i in range(width):
-            out[token, i] = received[i]
-    return error.sum(), noise.sum()
+            added[i] = _saturated(received[i] - sent[i])
+        _add_squares(received, energy)
+        _add_squares(added, error)
+        out[token] = received
+    return error.sum(), noise.sum(), energy.sum()

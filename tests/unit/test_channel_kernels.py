@@ -83,17 +83,20 @@ def test_values_are_faded_get_noise_and_are_erased(hidden, h_width, std_width, e
     n = np.where(gone, np.float32(0), n)
     expected = values * h if h.size else values
     expected = np.where(gone, np.float32(0), expected + n)
-    energies = [np.square(x.astype(np.float64)).sum() for x in (expected - values, n)]
+    energies = [np.square(x.astype(np.float64)).sum() for x in (expected - values, n, expected)]
 
-    table = QUANTILES, draws.keys(NOISE)
+    source = np.empty((0, hidden), np.float32), QUANTILES, draws.keys(NOISE)
     out = np.empty_like(values)
     values.flags.writeable = False  # as what was read from a message is
-    found = elements.receive(values, h, std, erased, *table, 2, 9, out)
+    found = elements.receive(values, h, std, erased, *source, 2, 9, out)
     values.flags.writeable = True
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_allclose(found, energies, rtol=1e-12)
     assert elements.energy(out) == pytest.approx(np.square(out.astype(np.float64)).sum(), rel=1e-12)
-    again = elements.receive(values, h, std, erased, *table, 2, 9, values)  # in its own place
+    drawn = draws.normal(NOISE, 2, 9, (tokens, hidden)), *source[1:]  # ahead
+    assert elements.receive(values, h, std, erased, *drawn, 2, 9, out) == found
+    np.testing.assert_array_equal(out, expected)
+    again = elements.receive(values, h, std, erased, *source, 2, 9, values)  # in its own place
     np.testing.assert_array_equal(values, expected)
     assert again == found
 
@@ -102,7 +105,8 @@ def test_what_is_erased_is_zero_even_where_it_was_too_large():
     values = np.full((1, 8), 3e38, np.float32)
     h, erased = np.full((1, 1), 10, np.float32), np.arange(8)[None] % 2 == 0
     out, draws = np.empty_like(values), Draws(0, 1, Direction.UPLINK)
-    elements.receive(values, h, h, erased, QUANTILES, draws.keys(NOISE), 0, 0, out)
+    none = np.empty((0, 8), np.float32)
+    elements.receive(values, h, h, erased, none, QUANTILES, draws.keys(NOISE), 0, 0, out)
     np.testing.assert_array_equal(out[0, ::2], 0)
     np.testing.assert_array_equal(out[0, 1::2], np.finfo(np.float32).max)
 

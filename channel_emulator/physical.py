@@ -1,0 +1,118 @@
+"""The physical layer of one session's uplink: payloads through the radio, with pilots and mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from airsplit.frames import ITEM_BYTES
+from airsplit.v1 import edge_pb2
+from channel_emulator import airtime, codec, delay
+from channel_emulator.airtime import Load
+from channel_emulator.config import ChannelConfig
+from channel_emulator.knobs import HELD, RadioClock
+from channel_emulator.pilots import Estimator, Pilots, sound, sound_tokens
+from channel_emulator.place import Place
+from channel_emulator.radio import Drawn, Radio, spread
+
+
+@dataclass(frozen=True, slots=True)
+class Impaired:
+    """What a frame asks of the link, once it is damaged."""
+
+    load: Load
+    harq_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What is known of a frame before it comes."""
+
+    key: tuple[object, ...]
+    """Of the frame: see `_key`."""
+
+    drawn: Drawn
+    pilots: Pilots
+    mask: bytes
+
+
+class PhysicalLayer:
+    """Not for two threads at a time.
+
+    What a frame meets depends on its place and not on what it carries, and of a decode frame it is
+    known where the next one will be: that is drawn while the edge computes.
+    """
+
+    def __init__(self, stream: int) -> None:
+        self._stream = stream
+        self._radio = Radio(ChannelConfig())
+        self._estimator = Estimator()
+        self._last: tuple[Place, int, int] | None = None
+        self._ahead: Ahead | None = None
+
+    def reset(self) -> None:
+        """Forgets the channel: a frame has met no radio."""
+        self._estimator.reset()
+        self._last = self._ahead = None
+
+    def transmit(
+        self,
+        frame: edge_pb2.ActivationFrame,
+        payload: bytes,
+        config: ChannelConfig,
+        place: Place,
+    ) -> Impaired:
+        """A frame's payload and mask become what the receiver has; its report says so.
+
+        Args:
+            payload: the frame's.
+
+        Raises:
+            TensorError: values are not finite, or of a dtype that does not cross the radio.
+        """
+        if self._radio.config is not config:
+            self._radio, self._ahead = Radio(config), None
+        header, report, ahead = frame.header, frame.header.channel, self._ahead
+        dtype, hidden = header.dtype, header.shape[1]
+        item_bytes = ITEM_BYTES[dtype]
+        if ahead is not None and ahead.key != _key(config, place, hidden, item_bytes):
+            ahead = None
+        values = codec.decode(payload, dtype, (header.token_count, hidden))
+        drawn = ahead.drawn if ahead else None
+        received = self._radio.transmit(values, place, item_bytes, out=values, drawn=drawn)
+        draws = self._radio.draws(self._stream)
+        pilots = ahead.pilots if ahead else sound(config, draws, place, received.first)
+        token_pilots = sound_tokens(config, draws, place, received)
+        load = airtime.frame_load(config, len(payload), received)
+        frame.payload = codec.encode(received.values, dtype)
+        header.erasure_mask = ahead.mask if ahead else codec.encode_mask(received.erased)
+        several = config.harq_transmissions > 1
+        harq_ns = delay.harq_ns(config, received) if several else 0
+        report.transmissions = int(np.maximum.reduce(received.transmissions)) if several else 1
+        report.truth.CopyFrom(received.truth)
+        estimate = self._estimator.observe(config, pilots, token_pilots, received)
+        report.estimate.CopyFrom(estimate)
+        self._last = place, hidden, item_bytes
+        return Impaired(load, harq_ns)
+
+    def draw_ahead(self) -> None:
+        """Draws what the next frame meets, where the last one was a decode frame."""
+        last, self._last, self._ahead = self._last, None, None
+        if last is None or len(last[0].times_ns) > 1 or not self._radio.is_blind:
+            return
+        (place, hidden, item_bytes), radio, config = last, self._radio, self._radio.config
+        if config.fading in HELD and config.clock is RadioClock.LIVE:
+            return
+        place = place.next(config)
+        drawn = radio.draw(place, (1, hidden), item_bytes)
+        pilots = sound(config, radio.draws(self._stream), place, drawn.faded.first)
+        mask = codec.encode_mask(spread(drawn.erased, (1, hidden)))
+        self._ahead = Ahead(_key(config, place, hidden, item_bytes), drawn, pilots, mask)
+
+
+def _key(config: ChannelConfig, place: Place, hidden: int, item_bytes: int) -> tuple[object, ...]:
+    """All of a frame that decides what it meets."""
+    time = (place.times_ns[0], place.anchor) if config.fading in HELD else None
+    tokens, window = len(place.times_ns), place.window
+    return tokens, window, place.position, place.offset, place.sequence, time, hidden, item_bytes

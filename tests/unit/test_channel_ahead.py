@@ -1,0 +1,138 @@
+"""What is drawn ahead of a frame is what it would have met, and is used where it can be known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from airsplit.clock import VirtualClock
+from airsplit.v1 import edge_pb2
+from channel_emulator import codec
+from channel_emulator.physical import PhysicalLayer
+from channel_emulator.place import Place
+from channel_emulator.radio import Radio
+from channel_emulator.session import Session
+from channel_emulator.spec import parse_channel
+from channel_emulator.timeline import Timeline
+from channel_emulator.travel import ONE, Anchor, Travel
+from tests.channel_replay import ROWS
+
+HIDDEN = 48
+SPECS = sorted(
+    spec
+    for spec in {row.spec for row in ROWS} | {"physical,snr_db=6,outage_snr_db=5,clock=live"}
+    if not parse_channel(spec).is_transparent
+)
+MS = 1_000_000
+
+
+def timeline(spec):
+    """A channel that changes at token 12 if it is one of replay."""
+    config = parse_channel(spec)
+    if config.clock == "live":
+        return Timeline.of(config)
+    return Timeline.compiled([(120 * MS, {"loss": 0.4})], config)
+
+
+def frames():
+    """Decode frames, with chunks, a new window, a jump and another dtype between them."""
+    rng = np.random.default_rng(3)
+    offset = sequence = 0
+    for window, position, tokens, dtype in (
+        *((0, i, 1, edge_pb2.DTYPE_FLOAT16) for i in range(5)),
+        (0, 5, 3, edge_pb2.DTYPE_FLOAT16),
+        *((0, 8 + i, 1, edge_pb2.DTYPE_FLOAT16) for i in range(6)),
+        *((1, i, 1, edge_pb2.DTYPE_FLOAT16) for i in range(3)),
+        (1, 9, 1, edge_pb2.DTYPE_FLOAT16),
+        (1, 10, 1, edge_pb2.DTYPE_FLOAT32),
+        (1, 11, 1, edge_pb2.DTYPE_FLOAT32),
+    ):
+        values = rng.normal(0, 2, (tokens, HIDDEN)).astype(np.float32)
+        header = edge_pb2.FrameHeader(
+            session_id="s",
+            window=window,
+            position=position,
+            stream_offset=offset,
+            sequence=sequence,
+            token_count=tokens,
+            task=edge_pb2.TASK_PREFILL,
+            dtype=dtype,
+            shape=[tokens, HIDDEN],
+        )
+        payload = codec.encode(values, dtype)
+        yield edge_pb2.ActivationFrame(header=header, payload=payload)
+        offset, sequence = offset + tokens, sequence + 1
+
+
+def copied(frame):
+    return edge_pb2.ActivationFrame.FromString(frame.SerializeToString())
+
+
+def carried(spec, ahead):
+    """The frames as they arrive, and when."""
+    session = Session(edge_pb2.OpenSession(session_id="s", stream=2), VirtualClock())
+    served = timeline(spec)
+    for i, frame in enumerate(frames()):
+        due_ns = session.carry_frame(frame, served, i * 7 * MS)
+        if ahead:
+            session.draw_ahead()
+        yield frame.SerializeToString(deterministic=True), due_ns
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_frame_arrives_as_if_nothing_had_been_drawn_ahead(spec):
+    assert list(carried(spec, ahead=True)) == list(carried(spec, ahead=False))
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        {"times_ns": np.array([25 * MS])},
+        {"anchor": Anchor(5 * MS, Travel(cycles=ONE // 3, blocks=3 * ONE))},
+    ],
+)
+@pytest.mark.parametrize("fading", ["block", "copula", "sum_of_squares"])
+def test_a_process_in_time_is_of_the_time_that_a_frame_comes_at(fading, otherwise):
+    config = parse_channel(f"nakagami,fading={fading},m=1.5,sigma=0.1,speed_mps=20,seed=4")
+    first, second, *_ = frames()
+    place = Place.replay(config, 1, stream=2)
+    arrived = []
+    for ahead in (True, False):
+        layer = PhysicalLayer(2)
+        layer.transmit(copied(first), first.payload, config, place)
+        if ahead:
+            layer.draw_ahead()
+        frame = copied(second)
+        layer.transmit(frame, second.payload, config, replace(place.next(config), **otherwise))
+        arrived.append(frame)
+    assert arrived[0] == arrived[1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "known"),
+    [
+        ("nakagami,fading=token,snr_db=20,loss=0.1", True),
+        ("nakagami,sigma=0.5,clock=live", True),
+        ("nakagami,fading=copula,sigma=0.5", True),
+        ("nakagami,fading=copula,sigma=0.5,clock=live", False),  # h depends on when it comes
+        ("physical,snr_db=6,outage_snr_db=5,clock=live", False),  # outage on its power
+        ("physical,fading=token,snr_db=6,outage_snr_db=5", False),
+    ],
+)
+def test_the_next_decode_frame_finds_its_draws_made_where_they_can_be_known(
+    spec, known, monkeypatch
+):
+    session = Session(edge_pb2.OpenSession(session_id="s", stream=2), VirtualClock())
+    served = timeline(spec)
+    first, second, *_ = frames()
+    session.carry_frame(first, served, 0)
+    session.draw_ahead()
+    drawn, draw = [], Radio.draw
+
+    def counted(*args):
+        drawn.append(args)
+        return draw(*args)
+
+    monkeypatch.setattr(Radio, "draw", counted)
+    session.carry_frame(second, served, 7 * MS)
+    assert (not drawn) == known
