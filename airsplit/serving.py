@@ -25,6 +25,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from airsplit import errors
+from airsplit.memory import keep_freed_memory
 from airsplit.rpc import ERROR_NAME_KEY, MAX_MESSAGE_BYTES, parse_address
 
 log = logging.getLogger(__name__)
@@ -209,6 +210,7 @@ async def serve(
     The first line on standard output is JSON: {"service": NAME, "listening": "HOST:PORT"}, so that
     a parent that asked for port 0 learns the port.
     """
+    keep_freed_memory()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

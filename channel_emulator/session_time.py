@@ -79,6 +79,8 @@ class SessionTime:
         live = snapshot.config.clock is RadioClock.LIVE
         interval_ns = _interval_ns(snapshot.config)
         first_ns = max(arrival_ns - self._started_ns, 0) if live else offset * interval_ns
+        if tokens == 1:  # a decode frame: one array instead of three
+            return np.array([first_ns], dtype=np.int64)
         return first_ns + np.arange(tokens, dtype=np.int64) * interval_ns
 
     def _meet(self, timeline: Timeline, arrival_ns: int, offset: int | None) -> Moment:

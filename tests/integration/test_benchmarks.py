@@ -55,7 +55,8 @@ def test_the_channel_benchmark() -> None:
 def test_the_pacing_benchmark() -> None:
     found = run("pacing", "--sessions", "5", "--seconds", "0.5", "--frames", "20")
     assert set(found["lane"]) == {"precise", "event loop"}
-    for figures in (*found["lane"].values(), found["socket"], found["socket_ideal"]):
+    through = (found[name] for name in ("socket", "socket_ideal", "hop"))
+    for figures in (*found["lane"].values(), *through):
         assert figures["frames"] >= 20
         assert figures["p50"] <= figures["p90"] <= figures["p99"] <= figures["max"]
     assert found["lane"]["precise"]["p50"] >= 0, "none is delivered before it is due"

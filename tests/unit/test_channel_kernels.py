@@ -92,7 +92,6 @@ def test_values_are_faded_get_noise_and_are_erased(hidden, h_width, std_width, e
     values.flags.writeable = True
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_allclose(found, energies, rtol=1e-12)
-    assert elements.energy(out) == pytest.approx(np.square(out.astype(np.float64)).sum(), rel=1e-12)
     drawn = draws.normal(NOISE, 2, 9, (tokens, hidden)), *source[1:]  # ahead
     assert elements.receive(values, h, std, erased, *drawn, 2, 9, out) == found
     np.testing.assert_array_equal(out, expected)
