@@ -183,22 +183,20 @@ class Estimator:
         if self._end == len(self._sums):
             self._end = MOST_FRAMES
             self._sums[:MOST_FRAMES] = self._sums[MOST_FRAMES:]
-        frame = self._sums[self._end]
         arrived = _arrived(received)
         noise, telling = _noise(config, pilots, token_pilots, received, arrived)
-        frame[:4] = pilots.moments
-        frame[4:] = (
-            len(pilots.received) if pilots.fade is None else pilots.fade != self._fade,
+        frame = (
+            float(len(pilots.received) if pilots.fade is None else pilots.fade != self._fade),
             noise,
             telling,
             received.energy,
-            arrived if isinstance(arrived, int) else int(np.add.reduce(arrived)),
-            received.values.size,
+            float(arrived if isinstance(arrived, int) else np.add.reduce(arrived)),
+            float(received.values.size),
         )
         self._end += 1
         self._count = min(self._count + 1, MOST_FRAMES)
-        held = pilots.fade is not None
-        window = sums.of_window(self._sums, self._end, self._count, held, *_WINDOWS)
+        last = self._end, self._count, pilots.fade is not None
+        window = sums.of_window(self._sums, pilots.moments, frame, *last, *_WINDOWS)
         self._fade = pilots.fade
         *of_h, variance, told, power, count, all_arrived, sent = window
         omega, m = estimators.nakagami(*of_h)

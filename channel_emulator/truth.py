@@ -60,7 +60,9 @@ def configured(config: ChannelConfig, power: NDArray[np.float64]) -> tuple[float
     """
     if not config.has_noise:
         return 0.0, math.inf
-    amplitude = math.sqrt(float(np.add.reduce(power)) / len(power))
+    # A decode frame has one: Python's numbers are quicker than arrays of one.
+    total = power.item() if len(power) == 1 else float(np.add.reduce(power))
+    amplitude = math.sqrt(total / len(power))
     if config.snr_db is not None:
         ratio = 10 ** (-config.snr_db / 20)
         sigma = amplitude * ratio

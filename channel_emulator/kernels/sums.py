@@ -96,15 +96,21 @@ def of_pilots(pilots, tiny, out):
     return within
 
 
-@kernel("UniTuple(float64, 11)(float64[:, ::1], int64, int64, boolean, int64, int64, int64)")
-def of_window(sums, end, count, held, most, fades, most_telling):
-    """Sums over the `count` frames before `end`, or over the last of them.
+@kernel(
+    "UniTuple(float64, 11)(float64[:, ::1], float64[::1], UniTuple(float64, 6), int64, int64,"
+    " boolean, int64, int64, int64)"
+)
+def of_window(sums, moments, frame, end, count, held, most, fades, most_telling):
+    """Takes in the frame before `end`, columns 0 to 3 and 4 to 9; sums over the last `count`.
 
     Returns:
         Of h, over `most` frames, where it is held as many as `fades` fades take: means of columns
         0 to 3, and the number of fades. Of the `most_telling` newest frames of those that tell of
         noise: columns 5 to 8. Over `most` frames: columns 8 and 9.
     """
+    sums[end - 1, :4] = moments
+    for i in range(6):
+        sums[end - 1, 4 + i] = frame[i]
     total = np.zeros(11)
     frames = 0
     while frames < count and (frames < most or (held and total[4] < fades)):
@@ -113,13 +119,13 @@ def of_window(sums, end, count, held, most, fades, most_telling):
             total[column] += sums[end - frames, column]
     telling = 0
     for back in range(1, min(count, most) + 1):
-        frame = sums[end - back]
-        if frame[6] > 0 and telling < most_telling:
+        row = sums[end - back]
+        if row[6] > 0 and telling < most_telling:
             telling += 1
             for column in range(5, 9):
-                total[column] += frame[column]
-        total[9] += frame[8]
-        total[10] += frame[9]
+                total[column] += row[column]
+        total[9] += row[8]
+        total[10] += row[9]
     total[:4] /= frames
     # fmt: off
     return (total[0], total[1], total[2], total[3], total[4], total[5], total[6], total[7],
