@@ -18,6 +18,7 @@ from airsplit.rpc import parse_address
 from airsplit.serving import Service, add_serving_arguments, serve
 from airsplit.v1 import channel_pb2, channel_pb2_grpc, controller_pb2, edge_pb2, edge_pb2_grpc
 from channel_emulator.config import ChannelConfig
+from channel_emulator.edges import parse_edges
 from channel_emulator.help import knobs, presets, scenarios
 from channel_emulator.knobs import RadioClock
 from channel_emulator.limits import Limits
@@ -50,6 +51,7 @@ Knobs after a scenario hold until one of its phases says otherwise.
 
 examples:
   python -m channel_emulator --edge 127.0.0.1:50051
+  python -m channel_emulator --edge 10.0.0.2:50051,10.0.0.4:50051
   python -m channel_emulator --channel nakagami,sigma=0.5,m=1 --seed 7
   python -m channel_emulator --channel physical,snr_db=12,delay_ms=10,jitter_ms=2
   python -m channel_emulator --channel cell.toml,rate_mbps=20 --clock live
@@ -67,8 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--edge",
         default=DEFAULT_EDGE,
-        metavar="HOST:PORT",
-        help="the edge server to forward to; may start later (default: %(default)s)",
+        metavar="HOST:PORT[,...]",
+        help="the edge server to forward to; may start later. Of several, and of all addresses of "
+        "a name, a session gets the one with the fewest sessions and keeps to it "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--controller",
@@ -125,17 +129,18 @@ class EmulatorProcess:
     def __init__(
         self,
         config: ChannelConfig,
-        edge: str,
+        edges: Sequence[str],
         controller: str | None,
         limits: Limits | None = None,
         scenario: Scenario | None = None,
     ) -> None:
         self.emulator = Emulator(config, PreciseClock(), scenario)
-        self._proxy = Proxy(self.emulator, edge, limits)
+        self._proxy = Proxy(self.emulator, edges, limits)
         self._controller = controller
         self._reporting: asyncio.Task[None] | None = None
         playing = f"; plays {scenario.name}" if scenario else ""
-        log.info("forwards to %s; %s%s", edge, self.emulator.in_force.config.to_dict(), playing)
+        in_force = self.emulator.in_force.config.to_dict()
+        log.info("forwards to %s; %s%s", ",".join(edges), in_force, playing)
 
     def service(self) -> Service:
         return Service("channel emulator", self._register, self._start, self._stop, self._stopping)
@@ -167,8 +172,10 @@ class EmulatorProcess:
         await self._proxy.close()
 
 
-async def _serve(start: Start, limits: Limits, args: argparse.Namespace) -> None:
-    process = EmulatorProcess(start.config, args.edge, args.controller, limits, start.scenario)
+async def _serve(
+    start: Start, edges: Sequence[str], limits: Limits, args: argparse.Namespace
+) -> None:
+    process = EmulatorProcess(start.config, edges, args.controller, limits, start.scenario)
     service = process.service()
     # Sessions and watchers keep their streams open for ever: there is nothing to wait long for.
     await serve(service, args.listen, stop_with_parent=args.stop_with_parent, grace_s=0.2)
@@ -180,11 +187,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AirSplitError: it cannot start.
     """
-    parse_address("--edge", args.edge)
+    edges = parse_edges("--edge", args.edge)
     if args.controller is not None:
         parse_address("--controller", args.controller)
     limits = Limits(args.idle_timeout, args.answer_deadline)
-    uvloop.run(_serve(start_of(args), limits, args))
+    uvloop.run(_serve(start_of(args), edges, limits, args))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The emulator's line to its edge: connection, health, and the names of what goes wrong on it."""
+"""The emulator's line to one edge: connection, health, and the names of what goes wrong on it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 5.0
 """How long an edge may take to be connected to."""
 
+ASK_AGAIN_S = 1.0
+"""How often an edge in doubt is asked whether it lives."""
+
 GONE = (grpc.RpcError, asyncio.InvalidStateError)
 """What writing to a call that has ended raises."""
 
@@ -28,34 +31,61 @@ GONE = (grpc.RpcError, asyncio.InvalidStateError)
 class EdgeLine:
     """Made within the event loop that it works in; connects by need."""
 
-    def __init__(self, address: str, clock: Clock, answer_deadline_s: float) -> None:
-        self._address = address
+    def __init__(
+        self, address: str, clock: Clock, answer_deadline_s: float, edge: str | None = None
+    ) -> None:
+        """
+        Args:
+            edge: what the address was resolved from, where that is another name.
+        """
+        self.edge = edge or address
+        host = address.rpartition(":")[0].strip("[]")
+        self.name = address if self.edge == address else f"{self.edge} ({host})"
         self._clock = clock
         self._answer_deadline_s = answer_deadline_s
         self._channel = connect_aio(address)
         self._health = EdgeHealth(address)
+        self._asking: asyncio.Task[None] | None = None
         self.stub = edge_pb2_grpc.EdgeStub(self._channel)
 
+    @property
+    def in_doubt(self) -> bool:
+        """A call failed, and the edge has shown no sign of life since."""
+        return self._asking is not None and not self._asking.done()
+
     async def close(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
         await self._channel.close(None)
         await self._health.close()
 
     def watch(self) -> EdgeWatch:
         """Over one call."""
-        return EdgeWatch(self._address, self._clock, self._answer_deadline_s, self._health.lives)
+        return EdgeWatch(self.name, self._clock, self._answer_deadline_s, self._health.lives)
 
-    async def connected(self, call: Any) -> None:
-        """Returns once the call has a connection.
+    async def infer(self, timeout_s: float | None, session: str) -> Any:
+        """A session's call, once it has a connection.
 
         Raises:
             PeerUnavailableError: there is none in time.
         """
+        call = self.stub.Infer(None, timeout=timeout_s)
+        try:
+            with self.naming(session):
+                await self._connected(call)
+        except BaseException:
+            call.cancel()
+            raise
+        return call
+
+    async def _connected(self, call: Any) -> None:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await call.wait_for_connection()
         except TimeoutError:
             why = f"no connection within {CONNECT_TIMEOUT_S:g} s"
-            raise PeerUnavailableError.of("edge server", self._address, why) from None
+            raise PeerUnavailableError.of("edge server", self.name, why) from None
 
     @contextmanager
     def naming(self, session: str | None = None) -> Iterator[None]:
@@ -63,11 +93,21 @@ class EdgeLine:
         try:
             yield
         except grpc.RpcError as error:
-            named = translate(error, "edge server", self._address)
-            if session and isinstance(named, PeerUnavailableError) and not is_named(error):
-                log.warning("%s: %s", session, named)
+            named = translate(error, "edge server", self.name)
+            if isinstance(named, PeerUnavailableError) and not is_named(error):
+                self._doubt(named, session)
             raise named from error
         except PeerUnavailableError as error:
-            if session:
-                log.warning("%s: %s", session, error)
+            self._doubt(error, session)
             raise
+
+    def _doubt(self, error: PeerUnavailableError, session: str | None) -> None:
+        if session:
+            log.warning("%s: %s", session, error)
+        if not self.in_doubt:
+            self._asking = asyncio.create_task(self._ask())
+
+    async def _ask(self) -> None:
+        """Returns when the edge shows a sign of life."""
+        while not await self._health.lives(ASK_AGAIN_S):  # noqa: ASYNC110 (it is another process)
+            await asyncio.sleep(ASK_AGAIN_S)

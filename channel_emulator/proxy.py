@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from typing import TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeVar
 
 from airsplit.errors import AirSplitError, PeerTimeoutError, TransitionError
 from airsplit.serving import ServicerContext
@@ -15,6 +15,7 @@ from channel_emulator.carrier import Carrier
 from channel_emulator.draws import Direction
 from channel_emulator.edge_line import GONE, EdgeLine
 from channel_emulator.edge_watch import while_alive
+from channel_emulator.edges import Edges
 from channel_emulator.lane import Lane
 from channel_emulator.limits import Limits
 from channel_emulator.session import Session
@@ -26,19 +27,22 @@ Message = TypeVar("Message")
 
 
 class Proxy:
-    """Forwards to one edge. Made within the event loop that it works in; connects by need."""
+    """Forwards to edges, each session to one of them. Made within the event loop that it works in;
+    connects by need."""
 
-    def __init__(self, emulator: Emulator, edge_address: str, limits: Limits | None = None) -> None:
+    def __init__(
+        self, emulator: Emulator, edges: Sequence[str], limits: Limits | None = None
+    ) -> None:
         self.stopping = False
         """Calls that end from now on end because this process does."""
 
         self._emulator = emulator
         self._clock = emulator.clock
         self._limits = limits or Limits()
-        self._edge = EdgeLine(edge_address, self._clock, self._limits.answer_deadline_s)
+        self._edges = Edges(edges, self._clock, self._limits.answer_deadline_s)
 
     async def close(self) -> None:
-        await self._edge.close()
+        await self._edges.close()
 
     async def infer(
         self, requests: AsyncIterator[edge_pb2.InferRequest], context: ServicerContext
@@ -47,8 +51,9 @@ class Proxy:
 
         Raises:
             TransitionError: the first message does not open a session.
+            SessionExistsError: a session of that id is open already.
             FrameError: a frame does not fit itself; nothing of it reaches the edge.
-            PeerUnavailableError: the edge cannot be reached or has gone.
+            PeerUnavailableError: no edge can be reached, or the session's has gone.
             AirSplitError: what the edge itself raised.
         """
         peer = context.peer()  # of a call that has ended it is a segmentation fault inside gRPC
@@ -57,13 +62,20 @@ class Proxy:
             raise TransitionError("the first message of a stream has to open a session")
         session = self._emulator.open(first.open)
         called = f"session {session.id[:8]} of UE {session.ue_id}"
-        call = self._edge.stub.Infer(None, timeout=context.time_remaining())
-        watch = self._edge.watch()
+
+        async def connect(line: EdgeLine) -> Any:
+            return await line.infer(context.time_remaining(), called)
+
         try:
-            with self._edge.naming(called):
-                await self._edge.connected(call)
+            async with self._edges.reached(session.id, connect) as (line, call):
+                log.info("%s at %s goes to the edge server at %s", called, peer, line.name)
+                watch = line.watch()
                 carrier = Carrier(self._emulator, session, call, context, watch)
-                await while_alive(carrier.run(first, requests), watch)
+                try:
+                    with line.naming(called):
+                        await while_alive(carrier.run(first, requests), watch)
+                finally:
+                    call.cancel()
             log.info("%s at %s has ended", called, peer)
         except asyncio.CancelledError:
             if not self.stopping:
@@ -73,7 +85,6 @@ class Proxy:
             log.info("%s at %s has ended: %s", called, peer, error)
             raise
         finally:
-            call.cancel()
             self._emulator.close(session)
 
     async def push_cache(
@@ -85,9 +96,27 @@ class Proxy:
             PeerTimeoutError: the UE stops sending, or the edge shows no sign of life.
             PeerUnavailableError, AirSplitError: as `infer`.
         """
-        call = self._edge.stub.PushCache(None, timeout=context.time_remaining())
-        watch = self._edge.watch()
-        session: Session | None = None
+        first = await self._next(requests)
+        session_id = first.session_id if first else ""
+        session = self._emulator.session(session_id)
+        async with self._edges.line_of(session_id) as line:
+            call = line.stub.PushCache(None, timeout=context.time_remaining())
+            try:
+                response = await self._push(line, call, session, first, requests)
+            finally:
+                call.cancel()
+        await self._clock.sleep_until(self._control_due_ns(session, Direction.DOWNLINK))
+        return response
+
+    async def _push(
+        self,
+        line: EdgeLine,
+        call: Any,
+        session: Session,
+        first: edge_pb2.CacheRows | None,
+        requests: AsyncIterator[edge_pb2.CacheRows],
+    ) -> edge_pb2.PushCacheResponse:
+        watch = line.watch()
         total = 0
 
         async def write(rows: edge_pb2.CacheRows) -> None:
@@ -101,11 +130,11 @@ class Proxy:
         lane = Lane(write, self._clock)
 
         async def carry() -> edge_pb2.PushCacheResponse:
-            nonlocal session
+            rows = first
             try:
-                while (rows := await self._next(requests)) is not None:
-                    session = session or self._emulator.session(rows.session_id)
+                while rows is not None:
                     await self._send_rows(lane, session, Direction.UPLINK, rows)
+                    rows = await self._next(requests)
                 await lane.drain()
                 await call.done_writing()
             except GONE:
@@ -115,14 +144,10 @@ class Proxy:
             return response
 
         try:
-            with self._edge.naming():
-                response = await while_alive(carry(), watch)
+            with line.naming():
+                return await while_alive(carry(), watch)
         finally:
             lane.cancel()
-            call.cancel()
-        if session is not None:
-            await self._clock.sleep_until(self._control_due_ns(session, Direction.DOWNLINK))
-        return response
 
     async def pull_cache(
         self, request: edge_pb2.PullCacheRequest, context: ServicerContext
@@ -135,8 +160,15 @@ class Proxy:
         """
         session = self._emulator.session(request.session_id)
         await self._clock.sleep_until(self._control_due_ns(session, Direction.UPLINK))
-        call = self._edge.stub.PullCache(request, timeout=context.time_remaining())
-        answers, watch = Answers(context), self._edge.watch()
+        async with self._edges.line_of(request.session_id) as line:
+            call = line.stub.PullCache(request, timeout=context.time_remaining())
+            try:
+                await self._pull(line, call, session, Answers(context))
+            finally:
+                call.cancel()
+
+    async def _pull(self, line: EdgeLine, call: Any, session: Session, answers: Answers) -> None:
+        watch = line.watch()
 
         async def write(rows: edge_pb2.CacheRows) -> None:
             await asyncio.shield(answers.write(rows))  # cancelling does not break it off
@@ -153,33 +185,37 @@ class Proxy:
             await lane.drain()
 
         try:
-            with self._edge.naming():
+            with line.naming():
                 await while_alive(carry(), watch)
         finally:
             await answers.end()
             lane.cancel()
-            call.cancel()
 
     async def describe_edge(
         self, request: edge_pb2.DescribeEdgeRequest, context: ServicerContext
     ) -> edge_pb2.EdgeDescription:
-        """Belongs to no session: passes at once.
+        """Of the edge that a session opened now would get. Belongs to no session: passes at once.
 
         Raises:
             PeerTimeoutError: the edge shows no sign of life.
             PeerUnavailableError, AirSplitError: as `infer`.
         """
-        watch = self._edge.watch()
 
-        async def carry() -> edge_pb2.EdgeDescription:
-            watch.owes()
-            response: edge_pb2.EdgeDescription = await self._edge.stub.DescribeEdge(
-                request, timeout=context.time_remaining()
-            )
-            return response
+        async def ask(line: EdgeLine) -> edge_pb2.EdgeDescription:
+            watch = line.watch()
 
-        with self._edge.naming():
-            return await while_alive(carry(), watch)
+            async def carry() -> edge_pb2.EdgeDescription:
+                watch.owes()
+                response: edge_pb2.EdgeDescription = await line.stub.DescribeEdge(
+                    request, timeout=context.time_remaining()
+                )
+                return response
+
+            with line.naming():
+                return await while_alive(carry(), watch)
+
+        async with self._edges.reached(object(), ask) as (_, description):
+            return description
 
     async def _next(self, requests: AsyncIterator[Message]) -> Message | None:
         """The stream's next message; None at its end.

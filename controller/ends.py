@@ -20,6 +20,9 @@ PEERS: dict[int, str] = {
     Role.ROLE_CHANNEL: "channel emulator",
 }
 
+_EVERYWHERE = {"", "0.0.0.0", "[::]"}  # noqa: S104 - nothing is bound here
+"""Hosts of a listening address that do not say where its process is: containers have them."""
+
 
 @dataclass(eq=False, slots=True)
 class End:
@@ -46,7 +49,8 @@ class End:
     @property
     def named(self) -> str:
         """For the log: role, id, and where it serves or else where it came from."""
-        address = self.hello.address or self.peer
+        serves = self.hello.address.rpartition(":")[0] not in _EVERYWHERE
+        address = self.hello.address if serves else self.peer
         return f"{PEERS[self.role]} {self.hello.id!r} at {address}"
 
 

@@ -126,7 +126,7 @@ async def bench(
         servers.append(server)
     assert edge_address is not None
     start = parse_start(spec)
-    process = EmulatorProcess(start.config, edge_address, controller, limits, start.scenario)
+    process = EmulatorProcess(start.config, [edge_address], controller, limits, start.scenario)
     service = process.service()
     server, address = await serving.start_server(service, "127.0.0.1:0")
     servers.append(server)

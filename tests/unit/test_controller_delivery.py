@@ -11,8 +11,10 @@ import pytest
 
 from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange
+from airsplit.v1 import controller_pb2
 from controller.decision_log import DecisionLog, decision_record
 from controller.decisions import Consideration, Decision
+from controller.ends import End
 from controller.outbox import Outbox
 from controller.policy import Action, Observation
 
@@ -55,6 +57,20 @@ def test_outbox_wakes_its_reader() -> None:
         return await reader
 
     assert asyncio.run(wait()) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("address", "named"),
+    [
+        ("10.0.0.2:50051", "10.0.0.2:50051"),
+        ("0.0.0.0:50051", "ipv4:10.0.0.9:4711"),
+        ("[::]:50051", "ipv4:10.0.0.9:4711"),
+        ("", "ipv4:10.0.0.9:4711"),
+    ],
+)
+def test_an_end_is_named_by_an_address_that_says_where_it_is(address: str, named: str) -> None:
+    hello = controller_pb2.Hello(role=controller_pb2.ROLE_EDGE, id="edge", address=address)
+    assert End(1, hello, "ipv4:10.0.0.9:4711").named == f"edge server 'edge' at {named}"
 
 
 def test_decision_lines_are_strict_json(tmp_path: Path) -> None:
