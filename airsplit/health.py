@@ -1,6 +1,7 @@
 """`python -m airsplit.health HOST:PORT [SERVICE]`: gRPC's health check from the command line.
 
-Exit code 0: it serves; 1: it does not, with the reason; 2: bad input.
+Exit code 0: it serves; 1: it does not, or not as it should, with the reason. These two are what
+Docker's HEALTHCHECK knows. 2: bad input, as everywhere; nobody has been asked then.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from airsplit.command_line import Parser, report_errors
-from airsplit.errors import InputError, PeerUnavailableError
+from airsplit.errors import InputError, PeerUnavailableError, RemoteError
 from airsplit.rpc import connect, parse_address, translate
 
 _STATUS = health_pb2.HealthCheckResponse.ServingStatus
@@ -25,6 +26,7 @@ def check(address: str, service: str, timeout_s: float) -> str:
     Raises:
         InputError: the address is none.
         PeerUnavailableError: no answer within `timeout_s`, or something else answers there.
+        RemoteError: the check itself failed there.
     """
     parse_address("HOST:PORT", address)
     with connect(address) as channel:
@@ -42,7 +44,8 @@ def check(address: str, service: str, timeout_s: float) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="python -m airsplit.health",
-        description="Asks a server whether it serves. Exit code 0: yes; 1: no; 2: bad input.",
+        description="Asks a server whether it serves. Exit code 0: yes; 1: no, or no answer; "
+        "2: bad input.",
         epilog="example: python -m airsplit.health 127.0.0.1:50051 airsplit.v1.Edge",
     )
     parser.add_argument("address", metavar="HOST:PORT")
@@ -59,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError.of("--timeout", args.timeout, "above 0, up to 86400 seconds")
         try:
             status = check(args.address, args.service, args.timeout)
-        except PeerUnavailableError as error:
+        except (PeerUnavailableError, RemoteError) as error:
             print(error)
             return 1
         print(f"{args.service or 'server'} at {args.address}: {status}")

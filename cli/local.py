@@ -12,7 +12,7 @@ from airsplit.partition import parse_device
 from channel_emulator.help import knobs, presets, scenarios
 from channel_emulator.start import SYNTAX, parse_start
 from controller.registry import parse_policy
-from experiments.stack import Stack, start_services
+from experiments.stack import Stack, start_limit_s, start_services
 from ue_client.config import AUTO, config_of
 from ue_client.steering import Schedule
 from ue_client.ue import Ue
@@ -51,7 +51,8 @@ def run_ue(args: argparse.Namespace, job: Callable[[Ue], dict[str, Any]]) -> dic
     # What is wrong is refused before anything starts.
     channel = args.channel or "ideal"
     parse_start(channel)
-    layers = int(Checkpoint(locate(args.model)).config.num_hidden_layers)
+    checkpoint = Checkpoint(locate(args.model))
+    layers = int(checkpoint.config.num_hidden_layers)
     parse_device("--device", args.device)
     if args.policy is not None:
         parse_policy(args.policy)
@@ -78,6 +79,7 @@ def run_ue(args: argparse.Namespace, job: Callable[[Ue], dict[str, Any]]) -> dic
                 *threads,
             ],
             controller_arguments=["--policy", args.policy or "ppo"] if wants_controller else None,
+            edge_start_s=start_limit_s(checkpoint.path),
         )
         args.edge = addresses.edge
         args.controller = args.controller or addresses.controller

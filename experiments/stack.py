@@ -12,13 +12,17 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from airsplit.errors import AirSplitError, InputError
 
 START_S = 60.0
-"""Longest time for a service to load and listen, seconds."""
+"""Longest time for a service to listen, seconds, besides what its model takes."""
+
+LOAD_BYTES_PER_S = 20e6
+"""The slowest reading of a model that time is allowed for."""
 
 STOP_S = 5.0
 """Time to stop gracefully before a service is killed, seconds."""
@@ -34,22 +38,22 @@ class Child:
     log: IO[bytes]
     address: str = ""
 
-    def wait_listening(self) -> None:
+    def wait_listening(self, start_s: float = START_S) -> None:
         """Reads the address from the service's first line.
 
         Raises:
-            AirSplitError: it ended or said nothing in time; carries its own last words.
+            AirSplitError: it ended or said nothing within `start_s`; carries its own last words.
         """
         stdout = self.process.stdout
         if stdout is None:
             raise AirSplitError(f"{self.name}: no standard output")
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + start_s
         line = b""
         while not line.endswith(b"\n"):
             ready, _, _ = select.select([stdout], [], [], max(0.0, deadline - time.monotonic()))
             piece = os.read(stdout.fileno(), 4096) if ready else b""
             if not piece:
-                raise self.failed("ended" if ready else f"did not listen within {START_S:g} s")
+                raise self.failed("ended" if ready else f"did not listen within {start_s:g} s")
             line += piece
         self.address = json.loads(line.splitlines()[0])["listening"]
 
@@ -129,6 +133,11 @@ class Addresses:
     controller: str | None
 
 
+def start_limit_s(model: Path) -> float:
+    """How long an end may take to load the model of that folder and listen, seconds."""
+    return START_S + sum(file.stat().st_size for file in model.iterdir()) / LOAD_BYTES_PER_S
+
+
 def start_services(
     stack: Stack,
     *,
@@ -137,8 +146,12 @@ def start_services(
     edge_arguments: Sequence[str],
     channel_arguments: Sequence[str] = (),
     controller_arguments: Sequence[str] | None = None,
+    edge_start_s: float = START_S,
 ) -> Addresses:
     """Starts edge, emulator and (unless its arguments are None) controller, each on a free port.
+
+    Args:
+        edge_start_s: longest time for the edge to load its model and listen, seconds.
 
     Raises:
         AirSplitError: one of them did not start, in its own words.
@@ -150,7 +163,7 @@ def start_services(
         controller.wait_listening()
         attach = ["--controller", controller.address]
     edge = stack.launch("edge server", "edge_server", [*edge_arguments, *attach])
-    edge.wait_listening()
+    edge.wait_listening(edge_start_s)
     emulator = stack.launch(
         "channel emulator",
         "channel_emulator",

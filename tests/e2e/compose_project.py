@@ -29,12 +29,30 @@ with connect("127.0.0.1:50052") as channel:
     radio = channel_pb2_grpc.ChannelStub(channel)
     while time.monotonic() < limit:
         state = radio.GetChannel(channel_pb2.GetChannelRequest())
-        if any(link.frames >= int(sys.argv[1]) for link in state.links):
+        if sum(link.frames >= int(sys.argv[1]) for link in state.links) >= int(sys.argv[2]):
             sys.exit(0)
         time.sleep(0.02)
-sys.exit(f"no open session sent {sys.argv[1]} frames")
+sys.exit(f"not {sys.argv[2]} open sessions have sent {sys.argv[1]} frames")
 """
 """One command for the whole wait: a session may last no longer than a few of them."""
+
+
+def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Of this process's variables those by which Docker finds its engine and no other: a shell's
+    `MODEL` or `COMPOSE_FILE` must change no test."""
+    kept = {"PATH", "HOME", "XDG_RUNTIME_DIR"}
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if name in kept or name.startswith("DOCKER_")
+    }
+    return {**ours, "AIRSPLIT_TAG": TAG, **given}
+
+
+def compose(files: Sequence[str], *arguments: str) -> list[str]:
+    """The command, deaf to a `.env`."""
+    chosen = [word for file in files for word in ("-f", file)]
+    return ["docker", "compose", "--env-file", os.devnull, *chosen, *arguments]
 
 
 def docker(*arguments: str, check: bool = True, timeout: float = PATIENCE_S) -> str:
@@ -54,16 +72,16 @@ class Project:
     name: str
     files: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    root: Path = ROOT
 
     def command(self, *arguments: str) -> list[str]:
-        files = [word for file in self.files for word in ("-f", file)]
-        return ["docker", "compose", "-p", self.name, *files, *arguments]
+        return compose(self.files, "-p", self.name, *arguments)
 
     def popen(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             self.command(*arguments),
-            cwd=ROOT,
-            env=self._environment(),
+            cwd=self.root,
+            env=clean_environment(self.environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -101,10 +119,15 @@ class Project:
         return self.run("exec", "-T", service, "airsplit", *arguments).stdout
 
     def container(self, service: str) -> dict[str, Any]:
-        """What the engine says of the service's container."""
-        (name,) = self.run("ps", "-a", "-q", service).stdout.split()
-        (found,) = json.loads(docker("inspect", name))
-        assert isinstance(found, dict)
+        """What the engine says of the service's one container."""
+        (found,) = self.containers(service)
+        return found
+
+    def containers(self, service: str) -> list[dict[str, Any]]:
+        """What the engine says of each of the service's containers."""
+        names = self.run("ps", "-a", "-q", service).stdout.split()
+        found = json.loads(docker("inspect", *names))
+        assert isinstance(found, list)
         return found
 
     def crash(self, service: str) -> None:
@@ -116,9 +139,10 @@ class Project:
             *("-c", f"kill -9 {pid}"),
         )
 
-    def wait_frames(self, frames: int) -> None:
-        """Returns when an open session has sent so many frames."""
-        self.run("exec", "-T", "channel", "python", "-c", WAIT_FRAMES, str(frames))
+    def wait_frames(self, frames: int, sessions: int = 1) -> None:
+        """Returns when so many open sessions have sent so many frames each."""
+        wanted = str(frames), str(sessions)
+        self.run("exec", "-T", "channel", "python", "-c", WAIT_FRAMES, *wanted)
 
     def logs(self, service: str) -> str:
         return self.run("logs", "--no-color", service).stdout
@@ -135,9 +159,6 @@ class Project:
             "volumes": docker("volume", "ls", "-q", "--filter", label),
         }
         return {kind: names for kind, names in found.items() if names}
-
-    def _environment(self) -> dict[str, str]:
-        return {**os.environ, **self.environment}
 
 
 @dataclass

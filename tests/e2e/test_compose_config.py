@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.compose_project import ROOT
+from tests.e2e.compose_project import ROOT, Project, clean_environment, compose
 
 pytestmark = pytest.mark.compose
 
@@ -39,11 +39,10 @@ def compose_files() -> list[Path]:
 
 
 def config(files: tuple[str, ...], **environment: str) -> subprocess.CompletedProcess[str]:
-    chosen = [word for file in files for word in ("-f", file)]
     return subprocess.run(
-        ["docker", "compose", *chosen, "--profile", "*", "config"],
+        compose(files, "--profile", "*", "config"),
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environment},
+        env=clean_environment({"AIRSPLIT_TAG": "latest", **environment}),
         capture_output=True,
         text=True,
         check=False,
@@ -96,11 +95,31 @@ def test_a_variable_changes_the_configuration() -> None:
         "SEED": "77", "EDGE_MEMORY": "3g", "EDGE_CPUS": "1.5", "MAX_SESSIONS": "5",
         "LOG_LEVEL": "debug", "AIRSPLIT_TAG": "v9", "EDGE_DEVICE": "cuda:1", "UE_DEVICE": "cuda:2",
         "TORCH_INDEX_URL": "https://index.example/cpu", "PYTHON_IMAGE": "mine:1",
-        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_OFFLINE": "1", "EDGE_REPLICAS": "7", "CHANNEL_REPLICAS": "9",
     }  # fmt: skip
     before = config(("docker-compose.yml",)).stdout
     for name, value in changes.items():
         after = config(("docker-compose.yml",), **{name: value}).stdout
         shown = {"EDGE_MEMORY": str(3 << 30)}.get(name, value)
+        shown = f"replicas: {value}" if name.endswith("_REPLICAS") else shown
         assert shown in after, name
         assert after != before, name
+
+
+def test_the_tests_read_no_configuration_of_a_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a shell's variables nor a `.env`."""
+    shutil.copytree(ROOT / "docker", tmp_path / "docker")
+    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    (tmp_path / ".env").write_text("MODEL=/models/from-a-file\n")
+    for name, value in {"DTYPE": "bf16", "COMPOSE_PROJECT_NAME": "theirs"}.items():
+        monkeypatch.setenv(name, value)
+    read = subprocess.run(
+        ["docker", "compose", "config"], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    theirs = ("/models/from-a-file", "bf16", "name: theirs")
+    assert all(word in read for word in theirs), "they would be read"
+    ours = Project("airsplit-test", ["docker-compose.yml"], root=tmp_path).run("config").stdout
+    assert "name: airsplit-test" in ours
+    assert not any(word in ours for word in theirs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -200,7 +201,7 @@ def test_a_dead_edge_is_named_and_comes_back(ideal: Project) -> None:
     out, err = job.end(code=2)
     lines = [line for line in err.splitlines() if "airsplit generate: error: " in line]
     assert len(lines) == 1
-    assert "edge server at edge:50051 is unavailable" in lines[0]
+    assert re.search(r"edge server at edge-wired:50051 \([\d.]+\) is unavailable", lines[0])
     assert out == ""
     ideal.up()
     edge = ideal.container("edge")
@@ -217,7 +218,13 @@ def test_a_stop_is_graceful(stack: Project) -> None:
         assert " stopped" in stack.logs(service)
 
 
-def test_nothing_is_left(stack: Project) -> None:
+def test_only_the_volumes_are_left_as_documented(stack: Project) -> None:
+    """UEs that have ended are gone as well."""
+    stack.run("--profile", "ue", "up", "-d", "--no-deps", "--scale", "ue=2", "ue")
     assert set(stack.left()) == {"containers", "networks", "volumes"}
+    stack.run("--profile", "ue", "down")
+    left = stack.left()
+    assert set(left) == {"volumes"}
+    assert set(left["volumes"].split()) == {f"{stack.name}_models", f"{stack.name}_reports"}
     stack.down()
     assert stack.left() == {}
