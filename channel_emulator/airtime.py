@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import Direction
 from channel_emulator.knobs import HELD, Fading
 from channel_emulator.noise import mean_snr
-from channel_emulator.radio import Received
 from channel_emulator.rate import rate_bps
+from channel_emulator.received import Received
 from channel_emulator.theory import expected_transmissions, harq_failure_probability
 
 MAX_COPIES = 1000.0
@@ -23,8 +23,7 @@ MAX_AIRTIME_S = 1e6
 """Of one message, where the rate is next to nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(NamedTuple):
     """What one message asks of its link."""
 
     n_bytes: int

@@ -47,6 +47,7 @@ class Carrier:
         self._call = call
         self._watch = watch
         self._answers = Answers(context)
+        self._elsewhere = False  # whether a thread of its own has the session's radio
         self._up = Lane(self._write_up, self._clock)
         self._down: Lane[edge_pb2.InferResponse] = Lane(self._answers.write, self._clock)
 
@@ -110,11 +111,11 @@ class Carrier:
         if snapshot.is_transparent or admission.dropped or is_short:
             impaired = session.impair(frame, admission)
         else:
+            self._elsewhere = True
             impaired = await asyncio.to_thread(session.impair, frame, admission)
+            self._elsewhere = False
         due_ns = session.schedule(frame, admission, impaired)
         self._emulator.carried(frame.header.channel, timeline)
-        # Called once this task waits, which it does before it has another frame.
-        asyncio.get_running_loop().call_soon(session.draw_ahead)
         await self._up.send(request, due_ns, payload_bytes, _most_waiting_bytes(snapshot.config))
 
     async def _carry_down(self) -> None:
@@ -122,6 +123,7 @@ class Carrier:
             async for response in self._call:
                 self._watch.answered()
                 due_ns, n_bytes = self._response_due_ns(response)
+                asyncio.get_running_loop().call_soon(self._draw_ahead)  # once this task waits
                 await self._down.send(response, due_ns, n_bytes)
             await self._down.drain()
         except grpc.RpcError:
@@ -129,6 +131,11 @@ class Carrier:
             raise
         finally:
             self._down.cancel()
+
+    def _draw_ahead(self) -> None:
+        """While the UE computes."""
+        if not self._elsewhere:
+            self._session.draw_ahead()
 
     def _response_due_ns(self, response: edge_pb2.InferResponse) -> tuple[int, int]:
         """And its size."""

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from airsplit.errors import TensorError
 from airsplit.v1 import edge_pb2
 from channel_emulator.kernels import halves
-from channel_emulator.kernels.compiling import Kernel
 
 Floats = NDArray[np.float32]
+
+HALVES: dict[int, bool] = {edge_pb2.DTYPE_FLOAT16: False, edge_pb2.DTYPE_BFLOAT16: True}
+"""Dtypes of 16 bits; whether it is bfloat16."""
 
 _FLOAT32_MAX = np.finfo(np.float32).max
 
@@ -23,11 +25,10 @@ def decode(payload: bytes, dtype: edge_pb2.DType, shape: tuple[int, int]) -> Flo
     """
     if dtype == edge_pb2.DTYPE_FLOAT32:
         return np.frombuffer(payload, dtype="<f4").astype(np.float32).reshape(shape)
-    widen = _WIDEN.get(dtype)
-    if widen is None:
+    if dtype not in HALVES:
         raise TensorError(f"dtype: {dtype} does not cross the radio")
     values = np.empty(shape, dtype=np.float32)
-    widen(np.frombuffer(payload, dtype=np.uint16), values.reshape(-1))
+    halves.widened(np.frombuffer(payload, np.uint16), HALVES[dtype], values.reshape(-1))
     return values
 
 
@@ -41,22 +42,11 @@ def encode(values: Floats, dtype: edge_pb2.DType) -> bytes:
     """
     if dtype == edge_pb2.DTYPE_FLOAT32:
         return np.clip(values, -_FLOAT32_MAX, _FLOAT32_MAX).astype("<f4", copy=False).tobytes()
-    narrow = _NARROW.get(dtype)
-    if narrow is None:
+    if dtype not in HALVES:
         raise TensorError(f"dtype: {dtype} does not cross the radio")
     encoded = np.empty(values.size, dtype=np.uint16)
-    narrow(values.reshape(-1), encoded)
+    halves.narrowed(values.reshape(-1), HALVES[dtype], encoded)
     return encoded.tobytes()
-
-
-_WIDEN: dict[int, Kernel] = {
-    edge_pb2.DTYPE_FLOAT16: halves.from_float16,
-    edge_pb2.DTYPE_BFLOAT16: halves.from_bfloat16,
-}
-_NARROW: dict[int, Kernel] = {
-    edge_pb2.DTYPE_FLOAT16: halves.to_float16,
-    edge_pb2.DTYPE_BFLOAT16: halves.to_bfloat16,
-}
 
 
 def encode_mask(erased: NDArray[np.bool_] | None) -> bytes:

@@ -13,7 +13,7 @@ from scipy import special
 from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import Direction, Draws, Purpose
 from channel_emulator.knobs import JitterDistribution
-from channel_emulator.radio import Received
+from channel_emulator.received import Received
 
 
 def delay_ns(

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from channel_emulator.kernels import elements
+from channel_emulator.kernels import draws as kernels
 
 Keys = NDArray[np.uint64]
 """Of two ways of drawing: [4]."""
@@ -96,7 +96,7 @@ class Draws:
         """Uniform draws from [0, 1) of 53 bits, float64 [tokens, width], from `position` on."""
         drawn = np.empty(shape)
         keys = self.keys(purpose, _UNIFORM)
-        elements.uniform(keys, window, position, attempt, drawn)
+        kernels.uniform(keys, window, position, attempt, drawn)
         return drawn
 
     def normal(
@@ -110,7 +110,7 @@ class Draws:
         Integers, a table and one float32 addition: the same bits on every machine.
         """
         drawn = np.empty(shape, dtype=np.float32)
-        elements.normal(QUANTILES, self.keys(purpose), window, position, attempt, drawn)
+        kernels.normal(QUANTILES, self.keys(purpose), window, position, attempt, drawn)
         return drawn
 
     def events(
@@ -132,7 +132,7 @@ class Draws:
         drawn = np.empty(shape, dtype=np.bool_)
         rest = probability * _CELLS - threshold
         keys = self.keys(purpose)
-        elements.events(keys, window, position, attempt, threshold, rest, drawn)
+        kernels.events(keys, window, position, attempt, threshold, rest, drawn)
         return drawn
 
     def keys(self, purpose: Purpose, way: str = _BITS) -> Keys:

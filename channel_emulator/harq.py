@@ -8,7 +8,7 @@ meets the h of its own time; how often all are not enough is `theory.harq_failur
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from channel_emulator.fading import Floats
 
 
-@dataclass(frozen=True, slots=True)
-class Combined:
+class Combined(NamedTuple):
     """What the rounds came to; h and failed have the shape of one copy's amplitudes."""
 
     first: Floats

@@ -9,7 +9,7 @@ the emulator itself took is part of the airtime and not added to it. In `live` b
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from channel_emulator.airtime import MAX_AIRTIME_S, Load
 from channel_emulator.rate_trace import RateTrace
@@ -18,8 +18,7 @@ _MAX_WAITING = 4096
 """Messages that wait one by one; beyond, the newest ones are counted together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Instant:
+class Instant(NamedTuple):
     """When a message comes to a link."""
 
     wall_ns: int
@@ -29,8 +28,7 @@ class Instant:
     """Channel time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """One message's way over a link; its parts add up to due_ns - arrival."""
 
     queue_ns: int

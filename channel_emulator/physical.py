@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,19 +14,18 @@ from channel_emulator.config import ChannelConfig
 from channel_emulator.knobs import HELD, RadioClock
 from channel_emulator.pilots import Estimator, Pilots, sound, sound_tokens
 from channel_emulator.place import Place
-from channel_emulator.radio import Drawn, Radio, spread
+from channel_emulator.radio import Radio
+from channel_emulator.received import Drawn, Received, spread
 
 
-@dataclass(frozen=True, slots=True)
-class Impaired:
+class Impaired(NamedTuple):
     """What a frame asks of the link, once it is damaged."""
 
     load: Load
     harq_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ahead:
+class Ahead(NamedTuple):
     """What is known of a frame before it comes."""
 
     key: tuple[object, ...]
@@ -41,7 +40,7 @@ class PhysicalLayer:
     """Not for two threads at a time.
 
     What a frame meets depends on its place and not on what it carries, and of a decode frame it is
-    known where the next one will be: that is drawn while the edge computes.
+    known where the next one will be: that is drawn while the UE computes.
     """
 
     def __init__(self, stream: int) -> None:
@@ -78,14 +77,13 @@ class PhysicalLayer:
         item_bytes = ITEM_BYTES[dtype]
         if ahead is not None and ahead.key != _key(config, place, hidden, item_bytes):
             ahead = None
-        values = codec.decode(payload, dtype, (header.token_count, hidden))
-        drawn = ahead.drawn if ahead else None
-        received = self._radio.transmit(values, place, item_bytes, out=values, drawn=drawn)
+        shape, drawn = (header.token_count, hidden), ahead.drawn if ahead else None
+        received, arrived = self._transmit(payload, dtype, shape, place, drawn)
         draws = self._radio.draws(self._stream)
         pilots = ahead.pilots if ahead else sound(config, draws, place, received.first)
         token_pilots = sound_tokens(config, draws, place, received)
         load = airtime.frame_load(config, len(payload), received)
-        frame.payload = codec.encode(received.values, dtype)
+        frame.payload = arrived
         header.erasure_mask = ahead.mask if ahead else codec.encode_mask(received.erased)
         several = config.harq_transmissions > 1
         harq_ns = delay.harq_ns(config, received) if several else 0
@@ -95,6 +93,24 @@ class PhysicalLayer:
         report.estimate.CopyFrom(estimate)
         self._last = place, hidden, item_bytes
         return Impaired(load, harq_ns)
+
+    def _transmit(
+        self,
+        payload: bytes,
+        dtype: edge_pb2.DType,
+        shape: tuple[int, int],
+        place: Place,
+        drawn: Drawn | None,
+    ) -> tuple[Received, bytes]:
+        """And the payload that arrives."""
+        radio = self._radio
+        if dtype in codec.HALVES and radio.takes_halves:
+            halves = np.frombuffer(payload, dtype=np.uint16).reshape(shape)
+            received = radio.transmit_halves(halves, codec.HALVES[dtype], place, drawn)
+            return received, received.values.tobytes()
+        values = codec.decode(payload, dtype, shape)
+        received = radio.transmit(values, place, ITEM_BYTES[dtype], out=values, drawn=drawn)
+        return received, codec.encode(values, dtype)
 
     def draw_ahead(self) -> None:
         """Draws what the next frame meets, where the last one was a decode frame."""

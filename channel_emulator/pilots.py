@@ -17,7 +17,7 @@ and never a guess; where h is held, that takes many coherence times to end.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from channel_emulator.fading import FadingSource, Floats, nakagami
 from channel_emulator.kernels import sums
 from channel_emulator.knobs import Equalizer, Fading
 from channel_emulator.place import Place
-from channel_emulator.radio import Received
+from channel_emulator.received import Received
 from channel_emulator.travel import ONE, Travel
 from channel_emulator.truth import ratio_db
 
@@ -65,8 +65,7 @@ PERFECT = channel_pb2.ChannelEstimate(sigma=0.0, m=math.inf, omega=1.0, loss=0.0
 """Of a channel that does nothing to values."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pilots:
+class Pilots(NamedTuple):
     """The pilots of one frame."""
 
     received: NDArray[np.float64]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,7 @@ Times = NDArray[np.int64]
 """Radio time of each token in nanoseconds, [tokens]."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """The consecutive tokens of one frame."""
 
     stream: int
@@ -66,8 +65,7 @@ class Place:
     def next(self, config: ChannelConfig) -> Place:
         """In replay, the place of as many tokens right behind these."""
         tokens = len(self.times_ns)
-        return replace(
-            self,
+        return self._replace(
             position=self.position + tokens,
             offset=self.offset + tokens,
             sequence=self.sequence + 1,

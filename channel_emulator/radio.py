@@ -8,80 +8,28 @@ whole, however a stream is cut into them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from airsplit.errors import TensorError
-from airsplit.v1 import channel_pb2
 from channel_emulator import harq, loss, noise
 from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import QUANTILES, Direction, Draws, Purpose
 from channel_emulator.fading import FadingSource, Floats
-from channel_emulator.kernels import elements, sums
-from channel_emulator.knobs import Equalizer, Fading
+from channel_emulator.kernels import receive, sums
+from channel_emulator.knobs import Equalizer, Fading, PowerReference
 from channel_emulator.place import Place
 from channel_emulator.rate import rate_bps
-from channel_emulator.truth import TRANSPARENT, measure
+from channel_emulator.received import Drawn, Halves, Received, spread, untouched
+from channel_emulator.truth import measure
 
 _MAX_STREAMS = 256
+_FLOAT16_ONES, _BFLOAT16_ONES = np.uint16(0x7C00), np.uint16(0x7F80)
+"""The exponent of what is not finite."""
+
 _NO_FLOATS = np.empty((0, 0), dtype=np.float32)
 _NO_BOOLS = np.empty((0, 0), dtype=np.bool_)
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """What a frame meets, whatever its values are."""
-
-    faded: harq.Combined
-
-    erased: NDArray[np.bool_] | None
-    """[tokens, hidden], or 1 where an axis is erased as a whole; None: nothing is."""
-
-    loss: float
-    """Share of the elements that are erased."""
-
-    mean_gain: float
-    """Of the first copy's amplitudes."""
-
-    normals: Floats
-    """[1, hidden] of a single token's noise. Of more they are [0, hidden]: the kernel draws them a
-    token at a time, which stay in a core's cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What one call of `transmit` came to."""
-
-    values: Floats
-    """[tokens, hidden], zero where erased."""
-
-    erased: NDArray[np.bool_] | None
-    """[tokens, hidden]; None: nothing is erased."""
-
-    truth: channel_pb2.ChannelTruth
-
-    transmissions: NDArray[np.int64]
-    """[tokens]: copies sent of each."""
-
-    rate_bps: NDArray[np.float64] | None
-    """[tokens]: rate of each token's fade; None where the configured rate applies."""
-
-    power: NDArray[np.float64]
-    """[tokens]: mean square that the SNR of each is relative to."""
-
-    first: Floats
-    """Amplitude of the first copy, as `h`."""
-
-    h: Floats
-    """Amplitude after combining: [tokens, 1], or [tokens, hidden] where elements fade alone."""
-
-    failed: NDArray[np.bool_]
-    """Not enough was received, whatever `loss` did besides; as `h`."""
-
-    energy: float
-    """Of `values`."""
 
 
 class Radio:
@@ -96,6 +44,10 @@ class Radio:
         self._is_transparent = config.is_transparent
         self._keeps_h = config.fading is not Fading.NONE and config.equalizer is Equalizer.NONE
         self._least_gain = config.threshold**2
+        self._sigma = (config.sigma or 0.0) if config.has_noise else math.nan
+        self._ratio = 0.0
+        if config.snr_db is not None:
+            self._sigma, self._ratio = -1.0, 10 ** (-config.snr_db / 10)
         self._draws: dict[tuple[int, Direction], Draws] = {}
 
     def draws(self, stream: int, direction: Direction = Direction.UPLINK) -> Draws:
@@ -166,24 +118,22 @@ class Radio:
         """
         config = self.config
         if self._is_transparent:
-            return _untouched(values)
+            return untouched(values)
         values = np.ascontiguousarray(values)
         draws = self.draws(place.stream, place.direction)
         own_power = noise.token_power(values)
         signal = sum(own_power.tolist()) * values.shape[1]
         if not math.isfinite(signal):
-            count = values.size - int(np.isfinite(values).sum())
-            raise TensorError(f"payload: {count} of {values.size} values are not finite")
+            raise _not_finite(int(np.isfinite(values).sum()), values.size)
         power = noise.reference_power(config, values, own_power)
         drawn = drawn or self.draw(place, values.shape, item_bytes, power)
-        faded, erased = drawn.faded, drawn.erased
-        std = self._std(power, faded)
+        std = self._std(power, drawn.faded)
         received = np.empty_like(values) if out is None else out
-        error, added, energy = elements.receive(
+        energies = receive.receive(
             values,
-            faded.h if self._keeps_h else _NO_FLOATS,
+            drawn.faded.h if self._keeps_h else _NO_FLOATS,
             _NO_FLOATS if std is None else std,
-            _NO_BOOLS if erased is None else erased,
+            _NO_BOOLS if drawn.erased is None else drawn.erased,
             drawn.normals,
             QUANTILES,
             draws.keys(Purpose.NOISE),
@@ -191,12 +141,65 @@ class Radio:
             place.position,
             received,
         )
-        truth = measure(
-            config, power, values.size, (signal, error, added), drawn.loss, drawn.mean_gain
+        return self._received(received, power, drawn, signal, *energies)
+
+    @property
+    def takes_halves(self) -> bool:
+        """Whether `transmit_halves` can: σ is a token's own, and nothing is divided by h."""
+        config = self.config
+        of_token = config.power_reference is PowerReference.TOKEN
+        divides = config.equalizer is Equalizer.ZERO_FORCING
+        return of_token and self.is_blind and not divides
+
+    def transmit_halves(
+        self, halves: Halves, is_bfloat16: bool, place: Place, drawn: Drawn | None = None
+    ) -> Received:
+        """As `transmit`, of float16 or bfloat16 as they are encoded, and to such; the same bits.
+
+        Args:
+            halves: [tokens, hidden].
+
+        Raises:
+            TensorError: one of them is a NaN or an infinity.
+        """
+        drawn = drawn or self.draw(place, halves.shape)
+        power, received = np.empty(len(halves)), np.empty_like(halves)
+        signal, *energies = receive.receive_halves(
+            halves,
+            is_bfloat16,
+            drawn.faded.h if self._keeps_h else _NO_FLOATS,
+            self._sigma,
+            self._ratio,
+            noise.MAX_STD,
+            _NO_BOOLS if drawn.erased is None else drawn.erased,
+            drawn.normals,
+            QUANTILES,
+            self.draws(place.stream, place.direction).keys(Purpose.NOISE),
+            place.window,
+            place.position,
+            received,
+            power,
         )
+        if not math.isfinite(signal):
+            ones = _BFLOAT16_ONES if is_bfloat16 else _FLOAT16_ONES
+            raise _not_finite(int(np.count_nonzero(halves & ones != ones)), halves.size)
+        return self._received(received, power, drawn, signal, *energies)
+
+    def _received(
+        self,
+        values: Floats | Halves,
+        power: noise.Powers,
+        drawn: Drawn,
+        signal: float,
+        error: float,
+        added: float,
+        energy: float,
+    ) -> Received:
+        faded, energies = drawn.faded, (signal, error, added)
+        truth = measure(self.config, power, values.size, energies, drawn.loss, drawn.mean_gain)
         return Received(
-            values=received,
-            erased=spread(erased, values.shape),
+            values=values,
+            erased=spread(drawn.erased, values.shape),
             truth=truth,
             transmissions=faded.transmissions,
             rate_bps=self._rate_bps(faded.first, power),
@@ -239,24 +242,5 @@ class Radio:
             return rate_bps(self.config, np.square(h[:, 0], dtype=np.float64) * snr)
 
 
-def spread(erased: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-    """`Drawn.erased` as [tokens, hidden]."""
-    if erased is None or erased.shape == shape:
-        return erased
-    return np.broadcast_to(erased, shape)
-
-
-def _untouched(values: Floats) -> Received:
-    ones = np.ones((len(values), 1), dtype=np.float32)
-    return Received(
-        values=values,
-        erased=None,
-        truth=TRANSPARENT,
-        transmissions=np.ones(len(values), dtype=np.int64),
-        rate_bps=None,
-        power=np.full(len(values), math.nan),
-        first=ones,
-        h=ones,
-        failed=ones == 0,
-        energy=float(np.square(values, dtype=np.float64).sum()),
-    )
+def _not_finite(finite: int, size: int) -> TensorError:
+    return TensorError(f"payload: {size - finite} of {size} values are not finite")

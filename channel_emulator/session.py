@@ -6,7 +6,7 @@ No socket and no event loop: messages in, the time of their delivery out.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from airsplit.clock import Clock
 from airsplit.errors import SequenceError
@@ -30,8 +30,7 @@ from channel_emulator.truth import TRANSPARENT
 _MAX_FRAMES = 2**48
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """Where and by which version a frame is served, all decided before it is touched."""
 
     payload: bytes

@@ -7,6 +7,7 @@ clock does. `_Journey` counts what h(t) passes through, so that it goes on over 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +23,7 @@ _MAX_TOKENS = 2**40
 """Of a stream: what is counted in its bits still is an int64."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """One message's time."""
 
     channel_ns: int

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from channel_emulator.kernels.compiling import kernel
+from channel_emulator.kernels.compiling import kernel, part
 
 _FLOAT16_MAX = np.float32(65504)
 _BFLOAT16_MAX = np.float32(3.3895314e38)
@@ -57,8 +57,8 @@ def _float(typing_context: Any, bits: Any) -> Any:
     return types.float32(types.uint32), generate
 
 
-@kernel("void(Array(uint16, 1, 'C', readonly=True), float32[::1])")
-def from_float16(halves, out):
+@part
+def _from_float16(halves, out):
     """Exactly; what was not finite is a NaN."""
     for i in range(len(out)):
         half = np.uint32(halves[i])
@@ -68,8 +68,8 @@ def from_float16(halves, out):
         out[i] = value if abs(value) < _BEYOND_FLOAT16 else _NAN
 
 
-@kernel("void(float32[::1], uint16[::1])")
-def to_float16(values, out):
+@part
+def _to_float16(values, out):
     """To nearest, ties to even, as IEEE 754 has it."""
     for i in range(len(out)):
         value = min(max(values[i], -_FLOAT16_MAX), _FLOAT16_MAX)
@@ -82,16 +82,42 @@ def to_float16(values, out):
         out[i] = np.uint16(magnitude | ((_bits(value) >> np.uint32(16)) & _SIGN))
 
 
-@kernel("void(Array(uint16, 1, 'C', readonly=True), float32[::1])")
-def from_bfloat16(halves, out):
+@part
+def _from_bfloat16(halves, out):
     for i in range(len(out)):
         out[i] = _float(np.uint32(np.uint32(halves[i]) << np.uint32(16)))
 
 
-@kernel("void(float32[::1], uint16[::1])")
-def to_bfloat16(values, out):
+@part
+def _to_bfloat16(values, out):
     """To nearest, ties to even, as torch does."""
     for i in range(len(out)):
         bits = _bits(min(max(values[i], -_BFLOAT16_MAX), _BFLOAT16_MAX))
         odd = (bits >> np.uint32(16)) & np.uint32(1)
         out[i] = np.uint16((bits + odd + np.uint32(0x7FFF)) >> np.uint32(16))
+
+
+@part
+def widen(halves, is_bfloat16, out):
+    if is_bfloat16:
+        _from_bfloat16(halves, out)
+    else:
+        _from_float16(halves, out)
+
+
+@part
+def narrow(values, is_bfloat16, out):
+    if is_bfloat16:
+        _to_bfloat16(values, out)
+    else:
+        _to_float16(values, out)
+
+
+@kernel("void(Array(uint16, 1, 'C', readonly=True), boolean, float32[::1])")
+def widened(halves, is_bfloat16, out):
+    widen(halves, is_bfloat16, out)
+
+
+@kernel("void(float32[::1], boolean, uint16[::1])")
+def narrowed(values, is_bfloat16, out):
+    narrow(values, is_bfloat16, out)

@@ -13,7 +13,7 @@ _WIDE_LANES = 64
 
 
 @part
-def _sum_of_squares(row, lanes, halves, ends):
+def _sum_of_squares(row, halves, ends):
     """In float32, pairwise: of halves in whole lanes; 128 elements or fewer side by side in lanes.
 
     numba keeps no recursive functions. So `ends` holds where halves on the right end, 0 once the
@@ -25,7 +25,7 @@ def _sum_of_squares(row, lanes, halves, ends):
             ends[depth] = stop
             stop = start + (stop - start) // 2 // _LANES * _LANES
             depth += 1
-        total = _sum_of_few(row[start:stop], lanes)
+        total = _sum_of_few(row[start:stop])
         start = stop
         while depth and not ends[depth - 1]:
             depth -= 1
@@ -37,32 +37,46 @@ def _sum_of_squares(row, lanes, halves, ends):
 
 
 @part
-def _sum_of_few(row, lanes):
+def _sum_of_few(row):
+    """Eight sums side by side, in registers."""
     whole = len(row) // _LANES * _LANES
-    lanes[:] = 0
-    for start in range(0, whole, _LANES):
-        for lane in range(_LANES):
-            lanes[lane] += row[start + lane] * row[start + lane]
-    lower = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
-    total = lower + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
+    a = b = c = d = e = f = g = h = np.float32(0)
+    for i in range(0, whole, _LANES):
+        a += row[i] * row[i]
+        b += row[i + 1] * row[i + 1]
+        c += row[i + 2] * row[i + 2]
+        d += row[i + 3] * row[i + 3]
+        e += row[i + 4] * row[i + 4]
+        f += row[i + 5] * row[i + 5]
+        g += row[i + 6] * row[i + 6]
+        h += row[i + 7] * row[i + 7]
+    total = ((a + b) + (c + d)) + ((e + f) + (g + h))
     for i in range(whole, len(row)):
         total += row[i] * row[i]
     return total
 
 
+@part
+def room_for_sums():
+    """What `mean_of_squares` works with."""
+    return np.empty(_MAX_DEPTH, np.float32), np.empty(_MAX_DEPTH, np.int64)
+
+
+@part
+def mean_of_squares(row, room):
+    total = np.float64(_sum_of_squares(row, room[0], room[1]))
+    if not 1e-25 < total < 3e38:  # squares that float32 cannot hold, or only roughly
+        total = 0.0
+        for i in range(len(row)):
+            total += np.float64(row[i]) * np.float64(row[i])
+    return total / len(row)
+
+
 @kernel("void(Array(float32, 2, 'C', readonly=True), float64[::1])")
 def mean_square(values, out):
-    tokens, width = values.shape
-    lanes, halves = np.empty(_LANES, np.float32), np.empty(_MAX_DEPTH, np.float32)
-    ends = np.empty(_MAX_DEPTH, np.int64)
-    for token in range(tokens):
-        row = values[token]
-        total = np.float64(_sum_of_squares(row, lanes, halves, ends))
-        if not 1e-25 < total < 3e38:  # squares that float32 cannot hold, or only roughly
-            total = 0.0
-            for i in range(width):
-                total += np.float64(row[i]) * np.float64(row[i])
-        out[token] = total / width
+    room = room_for_sums()
+    for token in range(len(values)):
+        out[token] = mean_of_squares(values[token], room)
 
 
 @kernel("void(float64[::1], float64, float64, float32[:, ::1])")

@@ -1,13 +1,12 @@
 """What is drawn ahead of a frame is what it would have met, and is used where it can be known."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from airsplit.clock import VirtualClock
+from airsplit.errors import TensorError
 from airsplit.v1 import edge_pb2
-from channel_emulator import codec
+from channel_emulator import codec, physical
 from channel_emulator.physical import PhysicalLayer
 from channel_emulator.place import Place
 from channel_emulator.radio import Radio
@@ -74,14 +73,48 @@ def carried(spec, ahead):
     served = timeline(spec)
     for i, frame in enumerate(frames()):
         due_ns = session.carry_frame(frame, served, i * 7 * MS)
-        if ahead:
+        for _ in range(ahead):
             session.draw_ahead()
         yield frame.SerializeToString(deterministic=True), due_ns
 
 
+@pytest.mark.parametrize("calls", [1, 2])
 @pytest.mark.parametrize("spec", SPECS)
-def test_a_frame_arrives_as_if_nothing_had_been_drawn_ahead(spec):
-    assert list(carried(spec, ahead=True)) == list(carried(spec, ahead=False))
+def test_a_frame_arrives_as_if_nothing_had_been_drawn_ahead(spec, calls):
+    assert list(carried(spec, ahead=calls)) == list(carried(spec, ahead=0))
+
+
+@pytest.mark.parametrize("dtype", [edge_pb2.DTYPE_FLOAT16, edge_pb2.DTYPE_BFLOAT16])
+@pytest.mark.parametrize("tokens", [1, 7])
+@pytest.mark.parametrize("spec", [x for x in SPECS if Radio(parse_channel(x)).takes_halves])
+def test_halves_are_received_as_the_floats_that_they_are(spec, tokens, dtype):
+    config = parse_channel(spec)
+    radio, place = Radio(config), Place.replay(config, tokens, stream=3, position=12, offset=40)
+    values = np.random.default_rng(tokens).normal(0, 2, (tokens, HIDDEN)).astype(np.float32)
+    values[:, 5] *= 1e4  # beyond what is encoded, with some noise
+    values[tokens // 2, 7] = 1e-7
+    sent = codec.encode(values, dtype)
+    expected = radio.transmit(codec.decode(sent, dtype, values.shape), place)
+    halves = np.frombuffer(sent, np.uint16).reshape(values.shape)
+    found = radio.transmit_halves(halves, codec.HALVES[dtype], place)
+    assert found.values.tobytes() == codec.encode(expected.values, dtype)
+    assert found.truth == expected.truth
+    assert found.energy == expected.energy
+    for name in ("erased", "transmissions", "rate_bps", "power", "first", "h", "failed"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
+
+
+@pytest.mark.parametrize("dtype", [edge_pb2.DTYPE_FLOAT16, edge_pb2.DTYPE_BFLOAT16])
+@pytest.mark.parametrize("half", [np.inf, -np.inf, np.nan])
+def test_halves_that_are_not_finite_are_refused_by_number(half, dtype):
+    config = parse_channel("awgn,sigma=0.1")
+    values = np.ones((2, 8), np.float32)
+    values[1, 3:5] = half
+    bits = values.astype(np.float16).view(np.uint16)
+    if dtype == edge_pb2.DTYPE_BFLOAT16:
+        bits = (values.view(np.uint32) >> 16).astype(np.uint16)
+    with pytest.raises(TensorError, match="2 of 16 values are not finite"):
+        Radio(config).transmit_halves(bits, codec.HALVES[dtype], Place.replay(config, 2))
 
 
 @pytest.mark.parametrize(
@@ -97,13 +130,13 @@ def test_a_process_in_time_is_of_the_time_that_a_frame_comes_at(fading, otherwis
     first, second, *_ = frames()
     place = Place.replay(config, 1, stream=2)
     arrived = []
-    for ahead in (True, False):
+    for ahead in (1, 0):
         layer = PhysicalLayer(2)
         layer.transmit(copied(first), first.payload, config, place)
-        if ahead:
+        for _ in range(ahead):
             layer.draw_ahead()
         frame = copied(second)
-        layer.transmit(frame, second.payload, config, replace(place.next(config), **otherwise))
+        layer.transmit(frame, second.payload, config, place.next(config)._replace(**otherwise))
         arrived.append(frame)
     assert arrived[0] == arrived[1]
 
@@ -127,12 +160,16 @@ def test_the_next_decode_frame_finds_its_draws_made_where_they_can_be_known(
     first, second, *_ = frames()
     session.carry_frame(first, served, 0)
     session.draw_ahead()
-    drawn, draw = [], Radio.draw
+    drawn = []
 
-    def counted(*args):
-        drawn.append(args)
-        return draw(*args)
+    def counted(function):
+        def call(*args):
+            drawn.append(function)
+            return function(*args)
 
-    monkeypatch.setattr(Radio, "draw", counted)
+        return call
+
+    monkeypatch.setattr(Radio, "draw", counted(Radio.draw))
+    monkeypatch.setattr(physical, "sound", counted(physical.sound))
     session.carry_frame(second, served, 7 * MS)
     assert (not drawn) == known

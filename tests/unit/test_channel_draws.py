@@ -9,7 +9,7 @@ from scipy import special, stats
 
 from channel_emulator import draws as module
 from channel_emulator.draws import Direction, Draws, Purpose
-from channel_emulator.kernels import elements
+from channel_emulator.kernels import draws as kernels
 
 NOISE = Purpose.NOISE
 
@@ -115,7 +115,7 @@ def test_events_are_bits_of_numpys_philox_below_a_threshold(probability):
 
 def test_the_quantile_of_a_tail_is_scipys():
     y = np.concatenate([np.geomspace(1e-300, 2.0**-16, 20_000), [5e-324, 1.2e-14, 1.3e-14]])
-    found = np.array([elements._lower_tail(each) for each in y])
+    found = np.array([kernels._lower_tail(each) for each in y])
     np.testing.assert_allclose(found, special.ndtri(y), rtol=1e-15 * 4)
 
 

@@ -8,7 +8,8 @@ from channel_emulator import harq, theory
 from channel_emulator.draws import Direction, Draws
 from channel_emulator.fading import FadingSource
 from channel_emulator.place import Place
-from channel_emulator.radio import Radio, Received
+from channel_emulator.radio import Radio
+from channel_emulator.received import Received
 from channel_emulator.spec import parse_channel
 
 TOKENS = 4000

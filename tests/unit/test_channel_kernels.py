@@ -1,14 +1,17 @@
 """Compiled loops against numpy, and how they are compiled."""
 
 import importlib.util
+import shutil
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from channel_emulator import noise
 from channel_emulator.draws import QUANTILES, Direction, Draws, Purpose
-from channel_emulator.kernels import compiling, elements, sums
+from channel_emulator.kernels import compiling, receive, sums
+from channel_emulator.kernels import draws as kernels
 from channel_emulator.kernels.compiling import kernel
 
 NOISE = Purpose.NOISE
@@ -27,7 +30,7 @@ def test_an_error_in_a_kernel_is_not_taken_for_a_place_that_is_missing():
         kernel("float64(float64)")(lambda x: nothing_of_that_name(x))  # noqa: F821
 
 
-def test_what_other_options_compiled_is_not_taken(tmp_path, monkeypatch):
+def test_what_was_compiled_of_other_sources_or_options_is_not_taken(tmp_path, monkeypatch):
     file = tmp_path / "doubling.py"
     file.write_text("def double(x):\n    return 2 * x\n")
 
@@ -40,7 +43,15 @@ def test_what_other_options_compiled_is_not_taken(tmp_path, monkeypatch):
 
     assert [is_taken(), is_taken()] == [False, True]
     monkeypatch.setitem(compiling._OPTIONS, "nogil", False)
-    assert [is_taken(), is_taken()] == [False, True]
+    digests = [compiling._DIGEST, compiling._digest()]
+    folder = shutil.copytree(Path(compiling.__file__).parent, tmp_path / "kernels")
+    assert compiling._digest(folder) == digests[1]
+    with (folder / "halves.py").open("a") as source:
+        source.write("# another part\n")
+    digests.append(compiling._digest(folder))
+    for digest in digests[1:]:
+        monkeypatch.setattr(compiling, "_DIGEST", digest)
+        assert [is_taken(), is_taken()] == [False, True]
 
 
 def test_a_kernel_lets_other_threads_run():
@@ -50,7 +61,7 @@ def test_a_kernel_lets_other_threads_run():
     for _ in range(50):
         out[:] = 0
         arguments = QUANTILES, draws.keys(NOISE), 0, 0, 0, out
-        thread = threading.Thread(target=elements.normal, args=arguments)
+        thread = threading.Thread(target=kernels.normal, args=arguments)
         thread.start()
         half_drawn = False
         while thread.is_alive() and not half_drawn:
@@ -88,14 +99,14 @@ def test_values_are_faded_get_noise_and_are_erased(hidden, h_width, std_width, e
     source = np.empty((0, hidden), np.float32), QUANTILES, draws.keys(NOISE)
     out = np.empty_like(values)
     values.flags.writeable = False  # as what was read from a message is
-    found = elements.receive(values, h, std, erased, *source, 2, 9, out)
+    found = receive.receive(values, h, std, erased, *source, 2, 9, out)
     values.flags.writeable = True
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_allclose(found, energies, rtol=1e-12)
     drawn = draws.normal(NOISE, 2, 9, (tokens, hidden)), *source[1:]  # ahead
-    assert elements.receive(values, h, std, erased, *drawn, 2, 9, out) == found
+    assert receive.receive(values, h, std, erased, *drawn, 2, 9, out) == found
     np.testing.assert_array_equal(out, expected)
-    again = elements.receive(values, h, std, erased, *source, 2, 9, values)  # in its own place
+    again = receive.receive(values, h, std, erased, *source, 2, 9, values)  # in its own place
     np.testing.assert_array_equal(values, expected)
     assert again == found
 
@@ -105,7 +116,7 @@ def test_what_is_erased_is_zero_even_where_it_was_too_large():
     h, erased = np.full((1, 1), 10, np.float32), np.arange(8)[None] % 2 == 0
     out, draws = np.empty_like(values), Draws(0, 1, Direction.UPLINK)
     none = np.empty((0, 8), np.float32)
-    elements.receive(values, h, h, erased, none, QUANTILES, draws.keys(NOISE), 0, 0, out)
+    receive.receive(values, h, h, erased, none, QUANTILES, draws.keys(NOISE), 0, 0, out)
     np.testing.assert_array_equal(out[0, ::2], 0)
     np.testing.assert_array_equal(out[0, 1::2], np.finfo(np.float32).max)
 

@@ -9,7 +9,8 @@ from airsplit.v1 import edge_pb2
 from channel_emulator import codec, noise
 from channel_emulator.knobs import PowerReference
 from channel_emulator.place import Place
-from channel_emulator.radio import Radio, Received
+from channel_emulator.radio import Radio
+from channel_emulator.received import Received
 from channel_emulator.spec import parse_channel
 
 REFERENCES = list(PowerReference)

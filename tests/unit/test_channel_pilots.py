@@ -1,7 +1,6 @@
 """What the receiver can know of the channel, against what the channel is."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -350,12 +349,11 @@ def test_fades_are_counted_by_the_coherence_times_so_far(fading, times):
         anchor = Anchor(10**9, Travel(blocks=round(before * ONE)))
         for passed in (0, 0.3, 1.2, 1.7, 3.9, 4.1):
             since_ns = round(passed * coherence_ns)
-            place = replace(
-                Place.replay(here, 1), times_ns=np.array([10**9 + since_ns]), anchor=anchor
-            )
+            times_ns = np.array([10**9 + since_ns])
+            place = Place.replay(here, 1)._replace(times_ns=times_ns, anchor=anchor)
             expected = int((before + passed * speed / 3) // times)
             assert sound(here, draws, place).fade == expected
-        late = replace(place, times_ns=np.array([10**9 - 3 * coherence_ns]))
+        late = place._replace(times_ns=np.array([10**9 - 3 * coherence_ns]))
         assert sound(here, draws, late).fade == int(before // times)
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +14,8 @@ from channel_emulator import codec
 from channel_emulator.draws import Direction, Draws, Purpose
 from channel_emulator.fading import FadingSource
 from channel_emulator.place import Place
-from channel_emulator.radio import Radio, Received
+from channel_emulator.radio import Radio
+from channel_emulator.received import Received
 from channel_emulator.spec import parse_assignments, parse_channel
 from channel_emulator.theory import inverse_power, outage_probability
 
@@ -148,7 +148,7 @@ def test_every_key_has_draws_of_its_own(spec):
     config = parse_channel(spec)
     place = Place.replay(config, 24, stream=1)
     later = Place.replay(config, 24, stream=1, window=1, offset=24, sequence=1)
-    places = [place, replace(place, stream=2), replace(place, direction=Direction.DOWNLINK), later]
+    places = [place, place._replace(stream=2), place._replace(direction=Direction.DOWNLINK), later]
     sequence = 8  # of two states a frame alone would show too little
 
     def several(config_: object, place_: Place) -> str:
@@ -156,7 +156,7 @@ def test_every_key_has_draws_of_its_own(spec):
         return fingerprint(
             *(
                 radio.transmit(
-                    values, replace(place_, sequence=place_.sequence + n, window=place_.window + n)
+                    values, place_._replace(sequence=place_.sequence + n, window=place_.window + n)
                 )
                 for n in range(sequence)
             )

@@ -1,4 +1,4 @@
-"""What is done to each element of a frame: draws as `draws` tells, the radio's arithmetic, sums."""
+"""The draws of each element of a frame: see `draws`."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _exact(bits, table, keys, window, position, attempt, element):
 
 
 @part
-def _normal_row(table, keys, window, position, attempt, drawn, out):
+def normal_row(table, keys, window, position, attempt, drawn, out):
     """The normal draws of one token: see `Draws.normal`. `drawn` has room for its words."""
     width = len(out)
     pairs = (width + 1) // 2
@@ -184,110 +184,14 @@ def _normal_row(table, keys, window, position, attempt, drawn, out):
 
 
 @part
-def _normal_words(width):
+def normal_words(width):
     """Room for the words of a row of draws."""
     return np.empty((2 * ((width + 1) // 2) + 15) // 16 * 4, np.uint64)
 
 
 @kernel("void(float32[::1], uint64[::1], uint64, uint64, uint64, float32[:, ::1])")
 def normal(table, keys, window, position, attempt, out):
-    drawn = _normal_words(out.shape[1])
+    drawn = normal_words(out.shape[1])
     for token in range(len(out)):
         at = position + np.uint64(token)
-        _normal_row(table, keys, window, at, attempt, drawn, out[token])
-
-
-@part
-def _scale(row, factors, out):
-    """By one factor, or each element by its own, to `out`, maybe `row`."""
-    if len(factors) == 1:
-        factor = factors[0]
-        for i in range(len(row)):
-            out[i] = row[i] * factor
-    else:
-        for i in range(len(row)):
-            out[i] = row[i] * factors[i]
-
-
-@part
-def _saturated(x):
-    return min(max(x, -_LARGEST), _LARGEST)
-
-
-@part
-def _erase(row, erased):
-    """Zeros, also in place of what is not finite. All of a row or single elements."""
-    if len(erased) == 1:
-        if erased[0]:
-            row[:] = 0
-    else:
-        for i in range(len(row)):
-            row[i] = np.float32(0) if erased[i] else row[i]
-
-
-_LARGEST = np.finfo(np.float32).max
-
-_LANES = 64
-"""Partial sums side by side: a compiler that may not reorder additions has them vectorised."""
-
-
-@part
-def _add_squares(row, lanes):
-    whole = len(row) - len(row) % _LANES
-    for start in range(0, whole, _LANES):
-        for lane in range(_LANES):
-            x = np.float64(row[start + lane])
-            lanes[lane] += x * x
-    for i in range(whole, len(row)):
-        lanes[0] += np.float64(row[i]) * np.float64(row[i])
-
-
-@kernel(
-    "UniTuple(float64, 3)(Array(float32, 2, 'C', readonly=True), float32[:, ::1],"
-    " float32[:, ::1], boolean[:, ::1], float32[:, ::1], float32[::1], uint64[::1], uint64, uint64,"
-    " float32[:, ::1])"
-)
-def receive(values, h, std, erased, normals, table, keys, window, position, out):
-    """h x + std n, zero where erased, to `out`, maybe `values`. See `Radio.transmit`.
-
-    What is beyond float32 becomes its largest number, as in the codec.
-
-    `h`, `std` and `erased` are [tokens, hidden], [tokens, 1], or [tokens, 0]: none. `normals` are
-    the draws of n, [tokens, hidden], or [0, hidden]: to be made.
-
-    Returns:
-        Energies of the error, of the noise on what arrived, and of what was received.
-    """
-    tokens, width = values.shape
-    error, noise, energy = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
-    drawn = _normal_words(width)
-    # Of one token, so that they stay in a core's cache.
-    received, added = np.empty(width, np.float32), np.empty(width, np.float32)
-    for token in range(tokens):
-        sent = values[token]
-        if h.shape[1]:
-            _scale(sent, h[token], received)
-        else:
-            received[:] = sent
-        if std.shape[1]:
-            if len(normals):
-                added[:] = normals[token]
-            else:
-                at = position + np.uint64(token)
-                _normal_row(table, keys, window, at, np.uint64(0), drawn, added)
-            _scale(added, std[token], added)
-            if erased.shape[1]:
-                _erase(added, erased[token])
-            _add_squares(added, noise)
-            for i in range(width):
-                received[i] += added[i]
-        if erased.shape[1]:
-            _erase(received, erased[token])
-        for i in range(width):
-            received[i] = _saturated(received[i])
-        for i in range(width):
-            added[i] = _saturated(received[i] - sent[i])
-        _add_squares(received, energy)
-        _add_squares(added, error)
-        out[token] = received
-    return error.sum(), noise.sum(), energy.sum()
+        normal_row(table, keys, window, at, attempt, drawn, out[token])
