@@ -11,7 +11,6 @@ import os
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from airsplit.checkpoint import Checkpoint
 from airsplit.errors import InputError, KvBudgetError
@@ -19,9 +18,13 @@ from airsplit.families import family_of, max_positions_of, windows_of
 from airsplit.kv_cache import KvCache, KvShape
 from airsplit.layer_range import LayerRange
 from airsplit.materialise import direct, materialise
+from airsplit.whole import compiled, run_layer, token_nll
 
 SCORE_SLICE_TOKENS = 128
 """Tokens whose logits are held at a time when scoring: 128 x 128k vocabulary is 64 MiB in fp32."""
+
+SCORE_SLICE_LOGITS = 1 << 21
+"""More tokens, of a small vocabulary, up to 8 MiB of logits: few operators, within a cache."""
 
 
 def parse_device(field: str, name: str) -> torch.device:
@@ -82,8 +85,13 @@ class ModelPartition:
         head: bool = True,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
+        compile: bool = False,
     ) -> None:
         """Reads the weights of `held` (default: all layers) and nothing else.
+
+        Args:
+            compile: `run_whole` and `nll` through torch.compile, which rounds in another order and
+                takes some seconds at the first call.
 
         Raises:
             UnsupportedModelError: a family or a feature that cannot be split; says what can.
@@ -123,6 +131,8 @@ class ModelPartition:
         )
         self._types = tuple(getattr(config, "layer_types", None) or ("",) * self.facts.layers)
         self._tables: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._run_layer = compiled(run_layer) if compile else run_layer
+        self._token_nll = compiled(token_nll) if compile else token_nll
 
     @property
     def layer_bytes(self) -> int:
@@ -210,13 +220,9 @@ class ModelPartition:
         if not 1 <= count <= self.facts.max_positions:
             raise InputError.of("tokens", count, f"1-{self.facts.max_positions}")
         for n in layers:
-            hidden = self._layers[n](
-                hidden,
-                attention_mask=self._mask(0, count, self.kv_shape.windows[n]),
-                position_embeddings=self._rotate(self._types[n], 0, count, hidden),
-                past_key_values=None,
-                use_cache=False,
-            )
+            mask = self._mask(0, count, self.kv_shape.windows[n])
+            rotation = self._rotate(self._types[n], 0, count, hidden)
+            hidden = self._run_layer(hidden, self._layers[n], mask, rotation)
         return hidden
 
     def synchronize(self) -> None:
@@ -239,10 +245,11 @@ class ModelPartition:
             targets: [targets], at most as many as tokens; the i-th follows the i-th token.
         """
         pieces = []
-        for start in range(0, len(targets), SCORE_SLICE_TOKENS):
-            wanted = targets[start : start + SCORE_SLICE_TOKENS].to(self.device)
-            logits = self.logits(hidden[:, start : start + len(wanted)])
-            pieces.append(nn.functional.cross_entropy(logits, wanted, reduction="none"))
+        step = max(SCORE_SLICE_TOKENS, SCORE_SLICE_LOGITS // self.facts.vocab_size)
+        for start in range(0, len(targets), step):
+            wanted = targets[start : start + step].to(self.device)
+            sliced = hidden[0, start : start + len(wanted)]
+            pieces.append(self._token_nll(sliced, wanted, self.logits))
         return torch.cat(pieces) if pieces else torch.empty(0)
 
     def _mask(self, position: int, count: int, window: int | None) -> torch.Tensor | None:

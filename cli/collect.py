@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EPILOG = """examples:
   airsplit collect --sigma 0 0.5 1 2 5 --m inf 1 --out records.jsonl
   airsplit collect --loss 0.1 0.3 --split 0,4,8-16 --draws 4 --seed 7 --out loss.jsonl --json
-  airsplit collect --random 500 --sigma 0 5 --m 1 inf --out random.jsonl --workers 2
+  airsplit collect --random 500 --sigma 0 5 --m 1 inf --out random.jsonl --dtype bf16 --compile
 
 A file is continued where it ended: what is in it is not measured again. Grids give all channels the
 same draws, with --draws under several seeds; a random channel has a seed of its own."""
@@ -56,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     """Model, text and workers; shared with `airsplit sweep`."""
+    from airsplit.tensor_codec import DTYPES
+
     add = parser.add_argument
     add("--model", default="airsplit-tiny", help="directory or hub id (default: %(default)s)")
     add("--dataset", default="sample", help="sample, wikitext-2 or a text file "
@@ -66,6 +68,11 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         help="windows of a record, evenly over the text (default: %(default)s)")  # fmt: skip
     add("--workers", type=int, metavar="N", help="processes (default: one a core, or one a GPU)")
     add("--device", default="cpu", help="cpu, cuda (all GPUs) or cuda:N (default: %(default)s)")
+    add("--dtype", default="fp32",
+        help=f"of the computation and of what crosses: {', '.join(DTYPES)} "
+        "(default: %(default)s)")  # fmt: skip
+    add("--compile", action="store_true", help="compile the layers first, some seconds a start: "
+        "faster from then on; needs a C++ compiler")  # fmt: skip
     add("--json", action="store_true", help="last line: a summary as one JSON object")
 
 
@@ -99,6 +106,8 @@ def config_of(args: argparse.Namespace, splits: str) -> CollectConfig:
         splits=splits,
         workers=args.workers,
         device=args.device,
+        dtype=args.dtype,
+        compile=args.compile,
     )
 
 
@@ -152,6 +161,8 @@ def collect(
             "clean_perplexity": round(exp(collector.subject.clean_nll), 5),
             "workers": len(config.devices),
             "device": config.device,
+            "dtype": config.dtype,
+            "compile": config.compile,
             "out": str(out),
         }
         return summary, file.records

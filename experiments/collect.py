@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from math import sqrt
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,19 +21,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 
 from airsplit.checkpoint import EMBEDDED, Checkpoint, locate
 from airsplit.errors import AirSplitError, InputError, NumericalError
 from airsplit.partition import ModelPartition, parse_device
+from airsplit.tensor_codec import parse_dtype
 from airsplit.text import SAMPLE
 from channel_emulator.config import ChannelConfig
 from experiments.designs import parse_splits
-from experiments.prefixes import Prefixes, spread_windows
-from experiments.records import Key, Record, Subject, key_of
-from experiments.scoring import CUDA_BATCH_TOKENS, Floats, Scorer
+from experiments.prefixes import CUDA_BATCH_TOKENS, Floats, Prefixes, batches, spread_windows
+from experiments.records import Key, Record, Subject, excess_error, key_of
+from experiments.scoring import Scorer
 
-CONFIDENCE = 0.95
+WORKER_GONE = "collect: a worker has gone; is there memory for all?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +61,19 @@ class CollectConfig:
     device: str = "cpu"
     """`cuda`: workers take turns at all GPUs; `cuda:N`: that one."""
 
+    dtype: str = "fp32"
+    """Of the computation and of what crosses."""
+
+    compile: bool = False
+    """Through torch.compile: faster after some seconds at the start."""
+
     def __post_init__(self) -> None:
         if self.windows < 2:
             raise InputError.of("--windows", self.windows, "at least 2, for an interval")
         if self.workers is not None and not 1 <= self.workers <= 1024:
             raise InputError.of("--workers", self.workers, "1-1024")
         parse_device("--device", self.device)
+        parse_dtype("--dtype", self.dtype)
 
     @property
     def devices(self) -> list[str]:
@@ -83,6 +89,15 @@ class CollectConfig:
         """Of each worker's CPU operators."""
         return max(1, _cores() // len(self.devices))
 
+    def load(self, device: str) -> ModelPartition:
+        """The whole model on `device`."""
+        return ModelPartition(
+            Checkpoint(locate(self.model)),
+            device=torch.device(device),
+            dtype=parse_dtype("--dtype", self.dtype),
+            compile=self.compile,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -93,29 +108,26 @@ class Task:
 
 
 class Collector:
-    """Model and text, ready to measure; a context manager that ends the workers it started.
-
-    `prefix_seconds` is what the clean prefixes took.
-    """
+    """Model and text, ready to measure; a context manager that ends the workers it started."""
 
     def __init__(self, config: CollectConfig) -> None:
         """Loads the model and computes the prefixes.
 
         Raises:
-            InputError: no such model, text or device, or a text that is too short.
+            InputError: no such model, text or device, a text that is too short, or what cannot be
+                compiled here.
         """
         self.config = config
         checkpoint = Checkpoint(locate(config.model))
         ids = spread_windows(checkpoint, config.dataset, config.window, config.windows)
-        torch.set_num_threads(_cores())  # nothing else runs until the workers do
-        partition = ModelPartition(checkpoint, device=torch.device(config.devices[0]))
+        # Nothing else runs until the workers do; but what is compiled is so for its threads.
+        torch.set_num_threads(config.threads if config.compile else _cores())
+        partition = config.load(config.devices[0])
         if config.window > partition.facts.max_positions:
             limit = f"2-{partition.facts.max_positions}, the context of the model"
             raise InputError.of("--window", config.window, limit)
         splits = parse_splits(config.splits, partition.facts.layers)
-        started = time.perf_counter()
         self.prefixes = Prefixes.of(partition, ids, splits)
-        self.prefix_seconds = time.perf_counter() - started
         self.vocab_size = partition.facts.vocab_size
         self.subject = Subject(
             model=model_name(config.model),
@@ -125,8 +137,9 @@ class Collector:
             window=config.window,
             windows=config.windows,
             clean_nll=float(self.prefixes.clean.mean()),
+            dtype=config.dtype,
         )
-        self._scorer = Scorer(partition, self.prefixes)
+        self.scorer = Scorer(partition, self.prefixes)
         self._pool: ProcessPoolExecutor | None = None
         self._folder: TemporaryDirectory[str] | None = None
         torch.set_num_threads(config.threads)
@@ -143,7 +156,7 @@ class Collector:
         tasks = self.tasks(channels, known)
         if len(self.config.devices) == 1 or len(tasks) < 2:
             for task in tasks:
-                yield from self._made(task, *_measure(self._scorer, task))
+                yield from self._made(task, *_measure(self.scorer, task))
             return
         pool = self.start()
         futures: dict[Future[tuple[Floats, float]], Task] = {
@@ -153,7 +166,7 @@ class Collector:
             for future in as_completed(futures):
                 yield from self._made(futures.pop(future), *future.result())
         except BrokenProcessPool as error:
-            raise AirSplitError("collect: a worker has gone; is there memory for all?") from error
+            raise AirSplitError(WORKER_GONE) from error
         finally:
             for future in futures:
                 future.cancel()
@@ -188,7 +201,11 @@ class Collector:
             yield Record(self.subject, channel, task.split, float(row.mean()), se, margin, each)
 
     def start(self) -> ProcessPoolExecutor:
-        """Starts the workers, once; not forked, since threads and CUDA do not survive that."""
+        """Starts the workers, once; not forked, since threads and CUDA do not survive that.
+
+        Raises:
+            AirSplitError: a worker has gone.
+        """
         if self._pool is not None:
             return self._pool
         self._folder = TemporaryDirectory(prefix="airsplit-")
@@ -198,16 +215,19 @@ class Collector:
         devices: Any = context.SimpleQueue()
         for device in self.config.devices:
             devices.put(device)
-        shared = (self.config.model, path, self.prefixes.splits, self.prefixes.ids)
+        prefixes = (self.prefixes.splits, path, self.prefixes.ids, self.prefixes.clean)
         pool = ProcessPoolExecutor(
             len(self.config.devices),
             mp_context=context,
             initializer=_begin,
-            initargs=(devices, self.config.threads, self.prefixes.clean, *shared),
+            initargs=(self.config, devices, *prefixes),
         )
         self._pool = pool
-        for future in [pool.submit(_is_ready) for _ in self.config.devices]:
-            future.result()
+        try:
+            for future in [pool.submit(_is_ready) for _ in self.config.devices]:
+                future.result()
+        except BrokenProcessPool as error:
+            raise AirSplitError(WORKER_GONE) from error
         return pool
 
     def __enter__(self) -> Collector:
@@ -225,16 +245,6 @@ class Collector:
             self._folder.cleanup()
 
 
-def excess_error(nlls: Floats, clean: Floats) -> tuple[float, float]:
-    """Standard error of the mean excess over windows, and half of its 95 % interval (Student's t).
-
-    Excesses are paired by window: texts differ more than what a channel does to them.
-    """
-    se = float((nlls - clean).std(ddof=1)) / sqrt(len(nlls))
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(nlls) - 1))
-    return se, quantile * se
-
-
 def model_name(model: str) -> str:
     """A hub id as it is, a directory by its own name."""
     path = Path(model).expanduser()
@@ -250,18 +260,18 @@ _worker: list[Scorer] = []
 
 
 def _begin(
+    config: CollectConfig,
     devices: Any,
-    threads: int,
-    clean: Floats,
-    model: str,
-    hidden: Path,
     splits: tuple[int, ...],
+    hidden: Path,
     ids: np.ndarray,
+    clean: Floats,
 ) -> None:
     Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
-    device = torch.device(devices.get())
-    partition = ModelPartition(Checkpoint(locate(model)), device=device)
+    torch.set_num_threads(config.threads)
+    partition = config.load(devices.get())
+    if config.compile:  # now, so that it is in no record's seconds
+        Prefixes.of(partition, ids[batches(partition.device, *ids.shape)[0]], ())
     mapped = np.load(hidden, mmap_mode="c", allow_pickle=False)  # the radio's kernels refuse "r"
     _worker.append(Scorer(partition, Prefixes(splits, mapped, ids, clean)))
 

@@ -20,6 +20,35 @@ from airsplit.partition import ModelPartition
 from airsplit.perplexity import windows
 from airsplit.text import load_text, load_tokenizer
 
+Floats = NDArray[np.float64]
+
+CPU_BATCH_TOKENS = 2048
+"""Of one forward pass. On one core of a 16-layer model of hidden size 192, eight windows of 256
+take 6 % less each than two in fp32, 20 % less in bf16, where there is less to compute."""
+
+CUDA_BATCH_TOKENS = 32_768
+
+
+def batches(device: torch.device, windows: int, tokens: int) -> list[slice]:
+    """`windows` of `tokens` each in evenly filled forward passes of what suits `device` at most."""
+    most = CPU_BATCH_TOKENS if device.type == "cpu" else CUDA_BATCH_TOKENS
+    passes = -(-windows // max(1, most // tokens))
+    return [slice(n * windows // passes, (n + 1) * windows // passes) for n in range(passes)]
+
+
+def mean_nll(
+    partition: ModelPartition, hidden: torch.Tensor, ids: NDArray[np.int64]
+) -> torch.Tensor:
+    """Of each window, nats, float64 [windows], still on the device.
+
+    Args:
+        hidden: [windows, tokens, hidden_size] after the last layer.
+        ids: [windows, tokens].
+    """
+    scored = hidden[:, :-1].reshape(1, -1, hidden.shape[-1])
+    nll = partition.nll(scored, torch.from_numpy(ids[:, 1:]).reshape(-1))
+    return nll.view(len(ids), -1).double().mean(dim=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Prefixes:
@@ -27,30 +56,33 @@ class Prefixes:
 
     splits: tuple[int, ...]
     hidden: NDArray[np.float32]
-    """[splits, windows, tokens, hidden_size]: the residual stream before layer p."""
+    """[splits, windows, tokens, hidden_size]: the residual stream before layer p, whose values are
+    of the model's dtype."""
 
     ids: NDArray[np.int64]
     """[windows, tokens]."""
 
-    clean: NDArray[np.float64]
+    clean: Floats
     """[windows]: mean NLL without a channel, nats."""
 
     @classmethod
+    @torch.inference_mode()
     def of(
         cls, partition: ModelPartition, ids: NDArray[np.int64], splits: Sequence[int]
     ) -> Prefixes:
-        """Runs the model once over `ids` [windows, tokens], a window at a time."""
+        """Runs the model once over `ids` [windows, tokens]."""
         layers, (count, tokens) = partition.facts.layers, ids.shape
         size = (len(splits), count, tokens, partition.facts.hidden_size)
         kept, clean = np.empty(size, dtype=np.float32), np.empty(count)
-        for n, window in enumerate(torch.from_numpy(ids)):
-            hidden = partition.embed(window)
+        for batch in batches(partition.device, count, tokens):
+            some = ids[batch]
+            hidden = partition.embed(torch.from_numpy(some).reshape(-1)).view(*some.shape, -1)
             for p in range(layers + 1):
                 if p in splits:
-                    kept[splits.index(p), n] = hidden[0].float().cpu().numpy()
+                    kept[splits.index(p), batch] = hidden.float().cpu().numpy()
                 if p < layers:
                     hidden = partition.run_whole(hidden, LayerRange(p, p + 1))
-            clean[n] = float(partition.nll(hidden, window[1:]).double().mean())
+            clean[batch] = mean_nll(partition, hidden, some).cpu().numpy()
         return cls(tuple(splits), kept, ids, clean)
 
     def share(self, path: Path) -> None:

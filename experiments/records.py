@@ -10,10 +10,14 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import exp, inf, isinf, isnan, nan
+from math import exp, inf, isinf, isnan, nan, sqrt
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
 
 from airsplit.errors import InputError
 from channel_emulator.config import ChannelConfig
@@ -21,11 +25,16 @@ from controller.stored import parse_json
 
 FORMAT = "airsplit-record/1"
 
-_SAME_NLL = 1e-4
-"""Clean NLLs of one text on two machines differ by less, those of two texts by more."""
+_SAME_NLL = {"fp32": 1e-4, "bf16": 1e-3, "fp16": 1e-3}
+"""Clean NLLs of one text on two machines, or compiled or not, differ by less, those of two texts by
+more. As much as `controller.learning.records` allows at most."""
 
 _OF_FILE = ("format", "model", "dataset", "window", "windows", "tokens", "dtype")
 """What all records of a file have in common."""
+
+CONFIDENCE = 0.95
+
+Floats = NDArray[np.float64]
 
 Key = tuple[str, int]
 """The channel, seed included, and the split: what a record is of."""
@@ -47,6 +56,7 @@ class Subject:
     """Mean over the scored tokens without a channel, nats."""
 
     dtype: str = "fp32"
+    """Of the computation and of what crosses."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -102,6 +112,16 @@ class Record:
             "perplexity_high": _perplexity(self.nll + self.margin),
             "seconds": round(self.seconds, 4),
         }
+
+
+def excess_error(nlls: Floats, clean: Floats) -> tuple[float, float]:
+    """Standard error of the mean excess over windows, and half of its 95 % interval (Student's t).
+
+    Excesses are paired by window: texts differ more than what a channel does to them.
+    """
+    se = float((nlls - clean).std(ddof=1)) / sqrt(len(nlls))
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(nlls) - 1))
+    return se, quantile * se
 
 
 def coordinates(channel: ChannelConfig) -> dict[str, float | str | None]:
@@ -185,7 +205,7 @@ class RecordFile:
                 allowed = f"{self._subject[name]!r}, or another file"
                 raise InputError.of(f"{where}: {name}", record.get(name), allowed)
         clean = _number(record.get("clean_nll"))
-        if not abs(clean - self._subject["clean_nll"]) < _SAME_NLL:
+        if not abs(clean - self._subject["clean_nll"]) < _SAME_NLL[self._subject["dtype"]]:
             allowed = f"{self._subject['clean_nll']:g}, that of this text; or another file"
             raise InputError.of(f"{where}: clean_nll", record.get("clean_nll"), allowed)
         if not isinstance(record.get("channel"), dict) or type(record.get("split")) is not int:

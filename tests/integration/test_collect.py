@@ -62,6 +62,22 @@ def test_a_killed_run_is_continued(tmp_path: Path, capsys: pytest.CaptureFixture
         time.sleep(0.05)
 
 
+def test_without_a_compiler_it_says_so(tmp_path: Path) -> None:
+    out = tmp_path / "a.jsonl"
+    command = [sys.executable, "-m", "cli.main", "collect", "--out", str(out), "--sigma", "1"]
+    found = subprocess.run(
+        [*command, "--compile", "--window", "16", "--windows", "2"],
+        env={"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.returncode == 2
+    assert found.stderr.startswith("airsplit collect: error: --compile: there is no C++ compiler")
+    assert found.stderr.count("\n") == 1
+    assert not out.exists()
+
+
 def _group_is_alive(group: int) -> bool:
     try:
         os.killpg(group, 0)

@@ -6,24 +6,32 @@ import json
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch._dynamo.utils import counters
+from transformers import AutoModelForCausalLM
 
+from airsplit import tensor_codec
 from airsplit.checkpoint import Checkpoint, locate
 from airsplit.errors import InputError
+from airsplit.frames import ITEM_BYTES
 from airsplit.layer_range import LayerRange
 from airsplit.partition import ModelPartition
-from channel_emulator.config import ChannelConfig
+from airsplit.tensor_codec import dtype_to_proto
+from channel_emulator import codec
+from channel_emulator.config import PRESETS, ChannelConfig
 from channel_emulator.place import Place
 from channel_emulator.radio import Radio
 from cli.main import main
-from experiments.collect import CollectConfig, Collector, excess_error
+from experiments.collect import CollectConfig, Collector
 from experiments.designs import erasure, fading, parse_splits, random_erasure, random_fading, snr
 from experiments.prefixes import Prefixes
+from experiments.records import excess_error
 from experiments.scoring import Scorer
 from tests.families import make
 
@@ -32,8 +40,12 @@ IDS = np.random.default_rng(5).integers(2, 97, (WINDOWS, TOKENS))
 
 
 def plain(model: Any, channel: ChannelConfig, split: int) -> list[float]:
-    """NLL of each window: the whole model, the channel before layer `split`."""
+    """NLL of each window: the whole model, the channel before layer `split`.
+
+    What crosses goes through the emulator's codec, as a frame's payload does.
+    """
     radio = Radio(channel)
+    wire = dtype_to_proto(model.dtype)
     nlls = []
     for n, row in enumerate(IDS):
 
@@ -41,8 +53,9 @@ def plain(model: Any, channel: ChannelConfig, split: int) -> list[float]:
             module: torch.nn.Module, args: tuple[torch.Tensor], n: int = n
         ) -> tuple[torch.Tensor, ...]:
             place = Place.replay(channel, TOKENS, window=n, offset=n * TOKENS)
-            received = radio.transmit(args[0][0].numpy(), place).values
-            return (torch.from_numpy(received)[None], *args[1:])
+            sent = codec.decode(tensor_codec.encode(args[0][0]), wire, args[0].shape[1:])
+            payload = codec.encode(radio.transmit(sent, place, ITEM_BYTES[wire]).values, wire)
+            return (tensor_codec.decode(payload, args[0].shape, model.dtype), *args[1:])
 
         layers = [*model.model.layers, model.model.norm]
         handle = layers[split].register_forward_pre_hook(impair)
@@ -53,18 +66,82 @@ def plain(model: Any, channel: ChannelConfig, split: int) -> list[float]:
     return nlls
 
 
+CHANNELS = [
+    fading(0.5, inf, 3),
+    fading(0.5, 1.0, 4),
+    erasure(0.2, 5),
+    snr(8.0, 6),
+    fading(0.0, inf, 0),
+]
+
+
+def nlls_of(partition: ModelPartition, split: int) -> Any:
+    return Scorer(partition, Prefixes.of(partition, IDS, range(5))).nlls(CHANNELS, split)
+
+
 @pytest.mark.parametrize("family", ["llama", "mistral-sliding", "gemma3", "gemma2"])
 @pytest.mark.parametrize("batch_tokens", [1, 2 * TOKENS, 100 * TOKENS])
-def test_records_equal_the_unsplit_model(tmp_path: Path, family: str, batch_tokens: int) -> None:
+def test_records_equal_the_unsplit_model(
+    tmp_path: Path, family: str, batch_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiments.prefixes.CPU_BATCH_TOKENS", batch_tokens)
     model = make(family, tmp_path)
     partition = ModelPartition(Checkpoint(tmp_path))
-    scorer = Scorer(partition, Prefixes.of(partition, IDS, range(5)), batch_tokens)
-    channels = [fading(0.5, inf, 3), fading(0.5, 1.0, 4), erasure(0.2, 5), snr(8.0, 6)]
-    channels.append(fading(0.0, inf, 0))
     for split in range(5):
-        found = scorer.nlls(channels, split)
-        for row, channel in zip(found, channels, strict=True):
+        for row, channel in zip(nlls_of(partition, split), CHANNELS, strict=True):
             np.testing.assert_allclose(row, plain(model, channel, split), atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_records_in_16_bits_equal_the_unsplit_model_in_16_bits(
+    tmp_path: Path, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiments.prefixes.CPU_BATCH_TOKENS", 1)  # a window, as transformers
+    make("llama", tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=dtype).eval()
+    partition = ModelPartition(Checkpoint(tmp_path), dtype=dtype)
+    exactly = ModelPartition(Checkpoint(tmp_path))
+    for split in range(5):
+        found = nlls_of(partition, split)
+        for row, channel in zip(found, CHANNELS, strict=True):
+            np.testing.assert_allclose(row, plain(model, channel, split), atol=2e-5)
+        assert np.abs(found - nlls_of(exactly, split)).max() > 1e-4
+
+
+def test_what_is_beyond_16_bits_becomes_the_largest_number(tmp_path: Path) -> None:
+    make("llama", tmp_path)
+    partition = ModelPartition(Checkpoint(tmp_path), dtype=torch.float16)
+    scorer = Scorer(partition, Prefixes.of(partition, IDS, [4]))
+    assert np.isfinite(scorer.nlls([fading(1e5, inf, 3)], 4)).all()
+
+
+def test_packets_are_of_what_crosses(tmp_path: Path) -> None:
+    """Half the bytes: twice the elements in a packet that is lost."""
+    make("llama", tmp_path)
+    knobs = {"loss_unit": "packet", "packet_bytes": 16, "loss": 0.3}
+    channel = PRESETS["erasure"].changed(knobs)
+    sizes = []
+    for dtype in (torch.float32, torch.bfloat16):
+        partition = ModelPartition(Checkpoint(tmp_path), dtype=dtype)
+        scorer = Scorer(partition, Prefixes.of(partition, IDS, [2]))
+        sizes.append(scorer.nlls([channel], 2))
+    assert np.abs(sizes[0] - sizes[1]).min() > 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(which("g++") is None, reason="there is no g++")
+def test_compiled_records_equal_others(tmp_path: Path) -> None:
+    """Batches of 3 and 12 windows; layers with a mask, layers without, the head: three graphs."""
+    make("gemma3", tmp_path)
+    partitions = [ModelPartition(Checkpoint(tmp_path), compile=yes) for yes in (False, True)]
+    counters.clear()
+    prefixes = [Prefixes.of(partition, IDS, range(5)) for partition in partitions]
+    assert counters["stats"]["unique_graphs"] == 3
+    plainly, compiled = map(Scorer, partitions, prefixes)
+    for split in range(5):
+        expected = plainly.nlls(CHANNELS, split)
+        np.testing.assert_allclose(compiled.nlls(CHANNELS, split), expected, atol=2e-5)
+    assert counters["stats"]["unique_graphs"] == 3
 
 
 def test_whole_contexts_equal_cached_ones(tmp_path: Path) -> None:
@@ -151,6 +228,7 @@ def test_every_knob_changes_a_number(nll: Callable[[str], list[float]], tmp_path
         f"--dataset {text}",
         f"--split 3 --model {tmp_path / 'model'}",
         "--random 1 --sigma 0 5 --m 1 inf",
+        "--dtype bf16",
     ):
         assert nll(f"{base} {flags}") != expected, flags
 
@@ -165,6 +243,18 @@ def test_nothing_is_measured_twice(tmp_path: Path, capsys: pytest.CaptureFixture
     assert run(out, f"--sigma 1 2 --split 15,16 {BASE}", capsys)[0]["new"] == 0
     assert out.read_bytes() == before
     assert run(tmp_path / "b.jsonl", f"--sigma 1 1.0 1 --split 15 {BASE}", capsys)[0]["new"] == 1
+
+
+def test_a_file_is_of_one_dtype(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "a.jsonl"
+    flags = f"--sigma 1 --split 16 {BASE}"
+    summary, lines = run(out, f"{flags} --dtype bf16", capsys)
+    assert (summary["dtype"], lines[0]["dtype"]) == ("bf16", "bf16")
+    before = out.read_bytes()
+    assert main(["collect", "--out", str(out), *flags.split()]) == 2
+    assert "line 1: dtype: 'bf16' is not allowed" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    assert run(out, f"{flags} --dtype bf16", capsys)[0]["new"] == 0
 
 
 @pytest.mark.parametrize(
@@ -183,6 +273,7 @@ def test_nothing_is_measured_twice(tmp_path: Path, capsys: pytest.CaptureFixture
         ("--sigma 1 --window 2000", "--window: 2000"),
         ("--sigma 1 --workers 0", "--workers: 0"),
         ("--sigma 1 --device cuda:99", "--device: 'cuda:99'"),
+        ("--sigma 1 --dtype int8", "--dtype: 'int8' is not allowed; allowed: fp32, fp16, bf16"),
         ("--sigma 1 --dataset /nowhere.txt", "--dataset"),
         ("--sigma 1 --model /nowhere", "--model"),
         ("--sigma 1 --draws 0", "--draws: 0"),
