@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 
+from airsplit.frames import payload_bytes
 from airsplit.serving import ServicerContext, requests_have_ended
 from airsplit.v1 import edge_pb2
 from channel_emulator.answers import Answers
@@ -74,7 +75,8 @@ class Carrier:
             await asyncio.gather(up, down, return_exceptions=True)
 
     async def _write_up(self, request: edge_pb2.InferRequest) -> None:
-        self._watch.owes(request.frame.header.channel.payload_bytes)
+        is_frame = request.HasField("frame")
+        self._watch.owes(payload_bytes(request.frame.header) if is_frame else 0)
         await self._call.write(request)
 
     async def _carry_up(
@@ -106,8 +108,8 @@ class Carrier:
             await self._clock.sleep_until(arrival_ns)
             timeline = self._emulator.timeline
             admission = session.admit(frame, timeline, arrival_ns)
-        snapshot, payload_bytes = admission.snapshot, len(admission.payload)
-        is_short = payload_bytes <= MAX_INLINE_BYTES or len(self._emulator.sessions) == 1
+        snapshot, n_bytes = admission.snapshot, len(admission.payload)
+        is_short = n_bytes <= MAX_INLINE_BYTES or len(self._emulator.sessions) == 1
         if snapshot.is_transparent or admission.dropped or is_short:
             impaired = session.impair(frame, admission)
         else:
@@ -116,7 +118,7 @@ class Carrier:
             self._elsewhere = False
         due_ns = session.schedule(frame, admission, impaired)
         self._emulator.carried(frame.header.channel, timeline)
-        await self._up.send(request, due_ns, payload_bytes, _most_waiting_bytes(snapshot.config))
+        await self._up.send(request, due_ns, n_bytes, _most_waiting_bytes(snapshot.config))
 
     async def _carry_down(self) -> None:
         try:

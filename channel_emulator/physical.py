@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,13 @@ from channel_emulator.pilots import Estimator, Pilots, sound, sound_tokens
 from channel_emulator.place import Place
 from channel_emulator.radio import Radio
 from channel_emulator.received import Drawn, Received, spread
+
+FRAMES_AHEAD = 4
+"""Decode frames that are drawn at once. Code and tables have left the processor's caches since the
+last time: the first frame takes 115 µs, each further one 30."""
+
+_MOST_AHEAD = 1 << 15
+"""Elements that are drawn at once: more would take too long from other sessions."""
 
 
 class Impaired(NamedTuple):
@@ -37,23 +45,23 @@ class Ahead(NamedTuple):
 
 
 class PhysicalLayer:
-    """Not for two threads at a time.
+    """Of one stream. Not for two threads at a time.
 
     What a frame meets depends on its place and not on what it carries, and of a decode frame it is
-    known where the next one will be: that is drawn while the UE computes.
+    known where the next ones will be: that is drawn while the UE computes.
     """
 
-    def __init__(self, stream: int) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
         self._radio = Radio(ChannelConfig())
         self._estimator = Estimator()
         self._last: tuple[Place, int, int] | None = None
-        self._ahead: Ahead | None = None
+        self._ahead: deque[Ahead] = deque()
 
     def reset(self) -> None:
         """Forgets the channel: a frame has met no radio."""
         self._estimator.reset()
-        self._last = self._ahead = None
+        self._last = None
+        self._ahead.clear()
 
     def transmit(
         self,
@@ -71,15 +79,18 @@ class PhysicalLayer:
             TensorError: values are not finite, or of a dtype that does not cross the radio.
         """
         if self._radio.config is not config:
-            self._radio, self._ahead = Radio(config), None
-        header, report, ahead = frame.header, frame.header.channel, self._ahead
+            self._radio = Radio(config)
+            self._ahead.clear()
+        header, report = frame.header, frame.header.channel
         dtype, hidden = header.dtype, header.shape[1]
         item_bytes = ITEM_BYTES[dtype]
+        ahead = self._ahead.popleft() if self._ahead else None
         if ahead is not None and ahead.key != _key(config, place, hidden, item_bytes):
+            self._ahead.clear()
             ahead = None
         shape, drawn = (header.token_count, hidden), ahead.drawn if ahead else None
         received, arrived = self._transmit(payload, dtype, shape, place, drawn)
-        draws = self._radio.draws(self._stream)
+        draws = self._radio.draws(place.stream)
         pilots = ahead.pilots if ahead else sound(config, draws, place, received.first)
         token_pilots = sound_tokens(config, draws, place, received)
         load = airtime.frame_load(config, len(payload), received)
@@ -113,22 +124,30 @@ class PhysicalLayer:
         return received, codec.encode(values, dtype)
 
     def draw_ahead(self) -> None:
-        """Draws what the next frame meets, where the last one was a decode frame."""
-        last, self._last, self._ahead = self._last, None, None
-        if last is None or len(last[0].times_ns) > 1 or not self._radio.is_blind:
+        """Draws what the next frames meet, where the last one was a decode frame."""
+        last, radio, config = self._last, self._radio, self._radio.config
+        if last is None or self._ahead or len(last[0].times_ns) > 1 or not radio.is_blind:
             return
-        (place, hidden, item_bytes), radio, config = last, self._radio, self._radio.config
-        if config.fading in HELD and config.clock is RadioClock.LIVE:
+        if config.clock is RadioClock.LIVE and not _is_timeless(config):
             return
-        place = place.next(config)
-        drawn = radio.draw(place, (1, hidden), item_bytes)
-        pilots = sound(config, radio.draws(self._stream), place, drawn.faded.first)
-        mask = codec.encode_mask(spread(drawn.erased, (1, hidden)))
-        self._ahead = Ahead(_key(config, place, hidden, item_bytes), drawn, pilots, mask)
+        place, hidden, item_bytes = last
+        draws, shape = radio.draws(place.stream), (1, hidden)
+        for _ in range(min(FRAMES_AHEAD, _MOST_AHEAD // hidden)):
+            place = place.next(config)
+            drawn = radio.draw(place, shape, item_bytes)
+            pilots = sound(config, draws, place, drawn.faded.first)
+            mask = codec.encode_mask(spread(drawn.erased, shape))
+            key = _key(config, place, hidden, item_bytes)
+            self._ahead.append(Ahead(key, drawn, pilots, mask))
+
+
+def _is_timeless(config: ChannelConfig) -> bool:
+    """Whether no draw depends on `Place.times_ns`, which nobody knows before with `clock=live`."""
+    return config.fading not in HELD
 
 
 def _key(config: ChannelConfig, place: Place, hidden: int, item_bytes: int) -> tuple[object, ...]:
     """All of a frame that decides what it meets."""
-    time = (place.times_ns[0], place.anchor) if config.fading in HELD else None
+    time = None if _is_timeless(config) else (place.times_ns[0], place.anchor)
     tokens, window = len(place.times_ns), place.window
     return tokens, window, place.position, place.offset, place.sequence, time, hidden, item_bytes

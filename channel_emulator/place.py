@@ -63,11 +63,15 @@ class Place(NamedTuple):
         return cls(stream, window, position, first, sequence, times_ns, direction)
 
     def next(self, config: ChannelConfig) -> Place:
-        """In replay, the place of as many tokens right behind these."""
+        """The place of as many tokens right behind these; its times are those of replay."""
         tokens = len(self.times_ns)
-        return self._replace(
-            position=self.position + tokens,
-            offset=self.offset + tokens,
-            sequence=self.sequence + 1,
-            times_ns=self.times_ns + tokens * round(config.token_interval_ms * 1e6),
+        return Place(  # several times as quick as `_replace`
+            self.stream,
+            self.window,
+            self.position + tokens,
+            self.offset + tokens,
+            self.sequence + 1,
+            self.times_ns + tokens * round(config.token_interval_ms * 1e6),
+            self.direction,
+            self.anchor,
         )

@@ -49,7 +49,8 @@ class Admission(NamedTuple):
 class Session:
     """The links, the radio and the receiver's knowledge of one session.
 
-    `impair` may run on a thread of its own, one frame at a time; all else belongs to one thread.
+    `impair` may run on a thread of its own, one frame at a time and not beside `draw_ahead`; all
+    else belongs to one thread.
     """
 
     def __init__(self, opened: edge_pb2.OpenSession, clock: Clock, started_ns: int = 0) -> None:
@@ -68,7 +69,7 @@ class Session:
         self._stream = opened.stream
         self._clock = clock
         self._time = SessionTime(started_ns)
-        self._physical = PhysicalLayer(opened.stream)
+        self._physical = PhysicalLayer()
         self._links = {direction: Link() for direction in Direction}
         self._jitter: dict[tuple[int, Direction], Draws] = {}
         self._messages = 0
@@ -176,7 +177,10 @@ class Session:
         return passage.due_ns
 
     def draw_ahead(self) -> None:
-        """Makes the draws of the frame that is likely next: while nothing else is to be done."""
+        """Makes the draws of the frames that are likely next: while nothing else is to be done.
+
+        Not while a thread of its own runs `impair`.
+        """
         self._physical.draw_ahead()
 
     def carry_result(

@@ -145,8 +145,8 @@ def receive_halves(
 ):  # fmt: skip
     """`receive` of halves, to halves; the tokens' mean squares to `power`.
 
-    Noise has a standard deviation of `sigma`, or where that is negative of √(power ratio), up to
-    `most`; NaN: there is none.
+    Noise has a standard deviation of `sigma`, or of √(power ratio), up to `most`: one of the two is
+    0, and without noise both are.
 
     Returns:
         Energy of what was sent, and those of `receive`.
@@ -155,14 +155,14 @@ def receive_halves(
     draws = normals, table, keys, window, position
     room, energies, sums = _room_for(width), np.zeros((3, _LANES)), room_for_sums()
     sent, std, total = np.empty(width, np.float32), np.empty(1, np.float32), 0.0
-    if math.isnan(sigma):
+    if sigma == 0 and ratio == 0:
         std = std[:0]
     for token in range(tokens):
         widen(halves[token], is_bfloat16, sent)
         power[token] = mean_of_squares(sent, sums)
         total += power[token]
         if len(std):
-            std[0] = sigma if sigma >= 0 else min(math.sqrt(power[token] * ratio), most)
+            std[0] = sigma + min(math.sqrt(power[token] * ratio), most)
         received = _receive_row(token, sent, h, std, erased, draws, room, energies)
         narrow(received, is_bfloat16, out[token])
     return total * width, energies[0].sum(), energies[1].sum(), energies[2].sum()

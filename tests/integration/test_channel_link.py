@@ -12,6 +12,7 @@ from scipy import stats
 from airsplit import rpc
 from airsplit.v1 import channel_pb2, edge_pb2, edge_pb2_grpc
 from channel_emulator import codec
+from channel_emulator.edge_watch import EdgeWatch
 from channel_emulator.place import Place
 from channel_emulator.radio import Radio
 from channel_emulator.rate_trace import RateTrace
@@ -276,7 +277,16 @@ def test_sixty_four_sessions_lose_and_reorder_nothing():
     run(scenario())
 
 
-def test_a_full_queue_drops_marked_frames():
+def test_a_full_queue_drops_marked_frames(monkeypatch):
+    owed = []
+
+    def owes(watch, n_bytes=0):
+        owed.append(n_bytes)
+        told(watch, n_bytes)
+
+    told = EdgeWatch.owes
+    monkeypatch.setattr(EdgeWatch, "owes", owes)
+
     async def scenario():
         edge = EchoEdge()
         spec = "ideal,clock=live,rate_mbps=2,queue_kib=2,queue_policy=drop"
@@ -290,6 +300,7 @@ def test_a_full_queue_drops_marked_frames():
         assert not any(dropped[:8])
         assert 0 < sum(dropped) < 92
         assert state.dropped_frames == sum(dropped)
+        assert owed == [0] + [4 * HIDDEN] * 100  # what is dropped goes to the edge as zeros
         for frame, was_dropped in zip(edge.frames[client.session_id], dropped, strict=True):
             mask = codec.decode_mask(frame.header.erasure_mask, (1, HIDDEN))
             assert mask.all() if was_dropped else not mask.any()

@@ -7,7 +7,7 @@ from airsplit.clock import VirtualClock
 from airsplit.errors import TensorError
 from airsplit.v1 import edge_pb2
 from channel_emulator import codec, physical
-from channel_emulator.physical import PhysicalLayer
+from channel_emulator.physical import FRAMES_AHEAD, PhysicalLayer
 from channel_emulator.place import Place
 from channel_emulator.radio import Radio
 from channel_emulator.session import Session
@@ -131,7 +131,7 @@ def test_a_process_in_time_is_of_the_time_that_a_frame_comes_at(fading, otherwis
     place = Place.replay(config, 1, stream=2)
     arrived = []
     for ahead in (1, 0):
-        layer = PhysicalLayer(2)
+        layer = PhysicalLayer()
         layer.transmit(copied(first), first.payload, config, place)
         for _ in range(ahead):
             layer.draw_ahead()
@@ -173,3 +173,37 @@ def test_the_next_decode_frame_finds_its_draws_made_where_they_can_be_known(
     monkeypatch.setattr(physical, "sound", counted(physical.sound))
     session.carry_frame(second, served, 7 * MS)
     assert (not drawn) == known
+
+
+@pytest.mark.parametrize(
+    ("hidden", "expected"), [(HIDDEN, FRAMES_AHEAD), (1 << 14, 2), (1 << 15, 1), (1 << 16, 0)]
+)
+def test_so_many_decode_frames_are_drawn_at_once(hidden, expected, monkeypatch):
+    config = parse_channel("nakagami,fading=token,snr_db=20,loss=0.1")
+    layer, place = PhysicalLayer(), Place.replay(config, 1)
+    frame = edge_pb2.ActivationFrame(payload=b"\x01" * (2 * hidden))
+    header = frame.header
+    header.token_count, header.dtype = 1, edge_pb2.DTYPE_FLOAT16
+    header.shape.extend([1, hidden])
+    drawn = []
+    draw = Radio.draw
+
+    def counted(radio, at, *args, **kwargs):
+        drawn.append(at.position)
+        return draw(radio, at, *args, **kwargs)
+
+    monkeypatch.setattr(Radio, "draw", counted)
+    layer.transmit(copied(frame), frame.payload, config, place)
+    layer.draw_ahead()
+    assert drawn == [0, *range(1, 1 + expected)]
+    for _ in range(expected):
+        place = place.next(config)
+        layer.transmit(copied(frame), frame.payload, config, place)
+        layer.draw_ahead()  # not before all are used
+    assert sorted(drawn) == list(range(1 + 2 * expected))
+
+
+def test_an_outage_by_snr_is_not_drawn_without_a_power():
+    config = parse_channel("physical,fading=token,snr_db=6,outage_snr_db=5")
+    with pytest.raises(ValueError, match="power"):
+        Radio(config).draw(Place.replay(config, 1), (1, HIDDEN))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from airsplit import errors
-from airsplit.frames import Frame, Task, check_frame, check_result
+from airsplit.frames import ITEM_BYTES, Frame, Task, check_frame, check_result, payload_bytes
 from airsplit.v1 import edge_pb2
 
 Change = Callable[[edge_pb2.ActivationFrame], object]
@@ -95,6 +95,14 @@ def test_a_malformed_field_is_named(
         Frame.from_proto(message)
     assert type(raised.value) is error
     assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(("dtype", "item_bytes"), ITEM_BYTES.items())
+def test_the_header_tells_the_size_of_the_payload(dtype: edge_pb2.DType, item_bytes: int) -> None:
+    message = good().to_proto()
+    set_header("dtype", dtype)(message)
+    message.payload = bytes(6 * item_bytes)
+    assert len(check_frame(message)) == payload_bytes(message.header)
 
 
 def test_a_zero_token_frame_is_refused_even_where_all_agrees() -> None:
