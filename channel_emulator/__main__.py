@@ -111,8 +111,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=limits.answer_deadline_s,
         metavar="S",
         help="end a session whose edge owes an answer and has neither answered nor shown that it "
-        "still computes for S seconds, and 1 s for every 125 kB on the way to it; keep it below "
-        "the UE's --deadline (default: %(default)g)",
+        "still computes for S seconds, and 1 s for every 125 kB on the way to it; the edges "
+        "that are tried for a new session share it; keep it below the UE's --deadline "
+        "(default: %(default)g)",
     )
 
 

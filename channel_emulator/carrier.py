@@ -53,16 +53,19 @@ class Carrier:
         self._down: Lane[edge_pb2.InferResponse] = Lane(self._answers.write, self._clock)
 
     async def run(
-        self, first: edge_pb2.InferRequest, requests: AsyncIterator[edge_pb2.InferRequest]
+        self, opened: edge_pb2.InferResponse, requests: AsyncIterator[edge_pb2.InferRequest]
     ) -> None:
         """Returns when the edge has ended its side.
+
+        Args:
+            opened: the edge's answer to what opened the session.
 
         Raises:
             FrameError: a frame does not fit itself.
             RpcError: how the edge ended the call.
         """
-        up = asyncio.create_task(self._carry_up(first, requests))
-        down = asyncio.create_task(self._carry_down())
+        up = asyncio.create_task(self._carry_up(requests))
+        down = asyncio.create_task(self._carry_down(opened))
         try:
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
             if up.done():
@@ -79,12 +82,9 @@ class Carrier:
         self._watch.owes(payload_bytes(request.frame.header) if is_frame else 0)
         await self._call.write(request)
 
-    async def _carry_up(
-        self, first: edge_pb2.InferRequest, requests: AsyncIterator[edge_pb2.InferRequest]
-    ) -> None:
+    async def _carry_up(self, requests: AsyncIterator[edge_pb2.InferRequest]) -> None:
         """Returns when the UE has sent everything, or the edge takes no more."""
         try:
-            await self._up.send(first, self._control_due_ns(Direction.UPLINK))
             async for request in requests:
                 if request.HasField("frame"):
                     await self._carry_frame(request)
@@ -120,19 +120,23 @@ class Carrier:
         self._emulator.carried(frame.header.channel, timeline)
         await self._up.send(request, due_ns, n_bytes, _most_waiting_bytes(snapshot.config))
 
-    async def _carry_down(self) -> None:
+    async def _carry_down(self, opened: edge_pb2.InferResponse) -> None:
         try:
+            await self._answer(opened)
             async for response in self._call:
                 self._watch.answered()
-                due_ns, n_bytes = self._response_due_ns(response)
-                asyncio.get_running_loop().call_soon(self._draw_ahead)  # once this task waits
-                await self._down.send(response, due_ns, n_bytes)
+                await self._answer(response)
             await self._down.drain()
         except grpc.RpcError:
             await self._down.drain()  # answers come before the end, however it came
             raise
         finally:
             self._down.cancel()
+
+    async def _answer(self, response: edge_pb2.InferResponse) -> None:
+        due_ns, n_bytes = self._response_due_ns(response)
+        asyncio.get_running_loop().call_soon(self._draw_ahead)  # once this task waits
+        await self._down.send(response, due_ns, n_bytes)
 
     def _draw_ahead(self) -> None:
         """While the UE computes."""

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import contextlib
+import math
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import grpc
 
 from airsplit.clock import Clock
-from airsplit.errors import PeerUnavailableError
+from airsplit.errors import PeerTimeoutError, PeerUnavailableError, RemoteError
 from airsplit.rpc import connect_aio, is_named, translate
-from airsplit.v1 import edge_pb2_grpc
-from channel_emulator.edge_watch import EdgeHealth, EdgeWatch
+from airsplit.v1 import edge_pb2, edge_pb2_grpc
+from channel_emulator.edge_watch import EdgeHealth, EdgeWatch, while_alive
 
-log = logging.getLogger(__name__)
-
-CONNECT_TIMEOUT_S = 5.0
-"""How long an edge may take to be connected to."""
+Result = TypeVar("Result")
 
 ASK_AGAIN_S = 1.0
 """How often an edge in doubt is asked whether it lives."""
+
+REFUSAL_S = 10.0
+"""How long it is held against an edge that it let nobody in."""
 
 GONE = (grpc.RpcError, asyncio.InvalidStateError)
 """What writing to a call that has ended raises."""
@@ -38,20 +38,36 @@ class EdgeLine:
         Args:
             edge: what the address was resolved from, where that is another name.
         """
-        self.edge = edge or address
+        edge = edge or address
         host = address.rpartition(":")[0].strip("[]")
-        self.name = address if self.edge == address else f"{self.edge} ({host})"
+        self.name = address if edge == address else f"{edge} ({host})"
         self._clock = clock
         self._answer_deadline_s = answer_deadline_s
         self._channel = connect_aio(address)
         self._health = EdgeHealth(address)
         self._asking: asyncio.Task[None] | None = None
+        self._refused_ns = -math.inf
         self.stub = edge_pb2_grpc.EdgeStub(self._channel)
 
     @property
     def in_doubt(self) -> bool:
         """A call failed, and the edge has shown no sign of life since."""
         return self._asking is not None and not self._asking.done()
+
+    def doubt(self) -> None:
+        """The edge may have failed: it is asked until it shows a sign of life."""
+        if not self.in_doubt:
+            self._asking = asyncio.create_task(self._ask())
+
+    @property
+    def refused_ns(self) -> float:
+        """When whoever came last was turned away; -inf if nobody was, or long ago."""
+        is_held = self._clock.now_ns() - self._refused_ns < REFUSAL_S * 1e9
+        return self._refused_ns if is_held else -math.inf
+
+    def refused(self) -> None:
+        """Somebody was turned away, for whatever reason."""
+        self._refused_ns = self._clock.now_ns()
 
     async def close(self) -> None:
         if self._asking is not None:
@@ -60,52 +76,68 @@ class EdgeLine:
         await self._channel.close(None)
         await self._health.close()
 
-    def watch(self) -> EdgeWatch:
-        """Over one call."""
-        return EdgeWatch(self.name, self._clock, self._answer_deadline_s, self._health.lives)
+    def watch(self, deadline_s: float | None = None) -> EdgeWatch:
+        """Over one call.
 
-    async def infer(self, timeout_s: float | None, session: str) -> Any:
-        """A session's call, once it has a connection.
+        Args:
+            deadline_s: longest silence of the edge, where it is not the usual one.
+        """
+        deadline_s = self._answer_deadline_s if deadline_s is None else deadline_s
+        return EdgeWatch(self.name, self._clock, deadline_s, self._lives)
+
+    async def open(
+        self, request: edge_pb2.InferRequest, timeout_s: float | None, patience_s: float
+    ) -> tuple[Any, edge_pb2.InferResponse]:
+        """A session's call, and the edge's answer to the request that opens it.
+
+        Args:
+            patience_s: longest silence of the edge.
 
         Raises:
-            PeerUnavailableError: there is none in time.
+            AirSplitError: as `run`, and the edge's refusal.
         """
         call = self.stub.Infer(None, timeout=timeout_s)
+
+        async def opening() -> edge_pb2.InferResponse | None:
+            with contextlib.suppress(*GONE):  # reading says why
+                await call.write(request)
+            return await anext(aiter(call), None)
+
+        watch = self.watch(patience_s)
+        watch.owes()
         try:
-            with self.naming(session):
-                await self._connected(call)
+            opened = await self.run(opening(), watch)
+            if opened is None:
+                raise RemoteError(f"edge server at {self.name}: no answer to the opening")
         except BaseException:
             call.cancel()
             raise
-        return call
+        self._refused_ns = -math.inf
+        return call, opened
 
-    async def _connected(self, call: Any) -> None:
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await call.wait_for_connection()
-        except TimeoutError:
-            why = f"no connection within {CONNECT_TIMEOUT_S:g} s"
-            raise PeerUnavailableError.of("edge server", self.name, why) from None
+    async def run(self, work: Coroutine[Any, Any, Result], watch: EdgeWatch) -> Result:
+        """What `work`, a call to the edge, comes to, as long as the edge lives.
 
-    @contextmanager
-    def naming(self, session: str | None = None) -> Iterator[None]:
-        """Errors of the call as named ones; of a `session` the log says that its edge is lost."""
+        Raises:
+            PeerTimeoutError: what the watch found.
+            PeerUnavailableError: the edge cannot be reached, or has gone.
+            AirSplitError: what the edge raised, or `work` itself.
+        """
         try:
-            yield
+            return await while_alive(work, watch)
         except grpc.RpcError as error:
             named = translate(error, "edge server", self.name)
-            if isinstance(named, PeerUnavailableError) and not is_named(error):
-                self._doubt(named, session)
+            # A deadline that gRPC keeps is the UE's, and the watch is what finds a silent edge.
+            lost = isinstance(named, PeerUnavailableError)
+            if lost and not isinstance(named, PeerTimeoutError) and not is_named(error):
+                self.doubt()
             raise named from error
-        except PeerUnavailableError as error:
-            self._doubt(error, session)
-            raise
 
-    def _doubt(self, error: PeerUnavailableError, session: str | None) -> None:
-        if session:
-            log.warning("%s: %s", session, error)
-        if not self.in_doubt:
-            self._asking = asyncio.create_task(self._ask())
+    async def _lives(self, timeout_s: float) -> bool:
+        lives = await self._health.lives(timeout_s)
+        if not lives:
+            self.doubt()
+        return lives
 
     async def _ask(self) -> None:
         """Returns when the edge shows a sign of life."""

@@ -22,7 +22,8 @@ class Limits:
 
     answer_deadline_s: float = 5.0
     """Longest silence of an edge that owes an answer, besides 1 s for every 125 kB on the way to
-    it. Below the UE's --deadline, so that the UE learns that it was the edge."""
+    it; at an opening, of all edges that are tried together. Below the UE's --deadline, so that the
+    UE learns that it was the edge."""
 
     def __post_init__(self) -> None:
         for flag, seconds in (

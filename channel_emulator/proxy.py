@@ -7,14 +7,18 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
 
-from airsplit.errors import AirSplitError, PeerTimeoutError, TransitionError
+from airsplit.errors import (
+    AirSplitError,
+    PeerTimeoutError,
+    PeerUnavailableError,
+    TransitionError,
+)
 from airsplit.serving import ServicerContext
 from airsplit.v1 import edge_pb2
 from channel_emulator.answers import Answers
 from channel_emulator.carrier import Carrier
 from channel_emulator.draws import Direction
 from channel_emulator.edge_line import GONE, EdgeLine
-from channel_emulator.edge_watch import while_alive
 from channel_emulator.edges import Edges
 from channel_emulator.lane import Lane
 from channel_emulator.limits import Limits
@@ -52,6 +56,7 @@ class Proxy:
         Raises:
             TransitionError: the first message does not open a session.
             SessionExistsError: a session of that id is open already.
+            SessionLimitError, KvBudgetError: no edge has room.
             FrameError: a frame does not fit itself; nothing of it reaches the edge.
             PeerUnavailableError: no edge can be reached, or the session's has gone.
             AirSplitError: what the edge itself raised.
@@ -63,17 +68,17 @@ class Proxy:
         session = self._emulator.open(first.open)
         called = f"session {session.id[:8]} of UE {session.ue_id}"
 
-        async def connect(line: EdgeLine) -> Any:
-            return await line.infer(context.time_remaining(), called)
+        async def opening(line: EdgeLine, patience_s: float) -> tuple[Any, edge_pb2.InferResponse]:
+            return await line.open(first, context.time_remaining(), patience_s)
 
         try:
-            async with self._edges.reached(session.id, connect) as (line, call):
+            await self._clock.sleep_until(self._control_due_ns(session, Direction.UPLINK))
+            async with self._edges.reached(session.id, opening) as (line, (call, opened)):
                 log.info("%s at %s goes to the edge server at %s", called, peer, line.name)
                 watch = line.watch()
                 carrier = Carrier(self._emulator, session, call, context, watch)
                 try:
-                    with line.naming(called):
-                        await while_alive(carrier.run(first, requests), watch)
+                    await line.run(carrier.run(opened, requests), watch)
                 finally:
                     call.cancel()
             log.info("%s at %s has ended", called, peer)
@@ -82,6 +87,8 @@ class Proxy:
                 log.warning("UE %s at %s is gone: session %s", session.ue_id, peer, session.id[:8])
             raise
         except AirSplitError as error:
+            if isinstance(error, PeerUnavailableError):
+                log.warning("%s: %s", called, error)
             log.info("%s at %s has ended: %s", called, peer, error)
             raise
         finally:
@@ -144,8 +151,7 @@ class Proxy:
             return response
 
         try:
-            with line.naming():
-                return await while_alive(carry(), watch)
+            return await line.run(carry(), watch)
         finally:
             lane.cancel()
 
@@ -185,8 +191,7 @@ class Proxy:
             await lane.drain()
 
         try:
-            with line.naming():
-                await while_alive(carry(), watch)
+            await line.run(carry(), watch)
         finally:
             await answers.end()
             lane.cancel()
@@ -201,8 +206,8 @@ class Proxy:
             PeerUnavailableError, AirSplitError: as `infer`.
         """
 
-        async def ask(line: EdgeLine) -> edge_pb2.EdgeDescription:
-            watch = line.watch()
+        async def ask(line: EdgeLine, patience_s: float) -> edge_pb2.EdgeDescription:
+            watch = line.watch(patience_s)
 
             async def carry() -> edge_pb2.EdgeDescription:
                 watch.owes()
@@ -211,8 +216,7 @@ class Proxy:
                 )
                 return response
 
-            with line.naming():
-                return await while_alive(carry(), watch)
+            return await line.run(carry(), watch)
 
         async with self._edges.reached(object(), ask) as (_, description):
             return description

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,14 +16,26 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpc
 import pytest
 
 from airsplit.checkpoint import Checkpoint
-from airsplit.errors import PeerTimeoutError, PeerUnavailableError
+from airsplit.clock import SystemClock
+from airsplit.errors import (
+    ModelMismatchError,
+    PeerTimeoutError,
+    PeerUnavailableError,
+    SessionLimitError,
+)
 from airsplit.partition import ModelPartition
+from airsplit.serving import Service, start_server
 from airsplit.text import load_tokenizer
+from airsplit.v1 import edge_pb2, edge_pb2_grpc
+from channel_emulator import edges as emulator_edges
+from channel_emulator.edge_line import EdgeLine
 from experiments.stack import Child, Stack
 from tests.e2e import unsplit
+from tests.integration.channel_support import EchoEdge, run
 from ue_client.generate import generate
 from ue_client.link import Link
 from ue_client.records import SessionRequest
@@ -63,10 +76,10 @@ class Edges:
     def controller(self) -> Child:
         return self.stack.children["controller"]
 
-    def start_edge(self, listen: str) -> str:
+    def start_edge(self, listen: str, *more: str) -> str:
         """Its address."""
         peers = ["--listen", listen, "--controller", self.controller.address]
-        options = ["--threads", "1", "--log-level", "info"]
+        options = ["--threads", "1", "--log-level", "info", *more]
         child = self.stack.spawn(f"edge {listen}", "edge_server", [*peers, *options])
         child.wait_listening()
         self.edges[child.address] = child
@@ -114,6 +127,11 @@ class Edges:
             return set(ues) <= {each.ue_id for each in state.links if each.frames >= 10}
 
         wait(sent, f"no generation of {ues}")
+
+    def is_used(self, edge: str) -> bool:
+        """Whether one of two sessions goes to it."""
+        with self.session("e"), self.session("f"):
+            return edge in (self.edge_of("e"), self.edge_of("f"))
 
     def switched(self, split: int) -> list[int]:
         """How many sessions each edge has prepared for a split."""
@@ -189,12 +207,7 @@ def test_an_edge_dies_and_the_other_goes_on(two: Edges) -> None:
 def test_an_edge_that_comes_back_is_used_again(two: Edges) -> None:
     (dead,) = [name for name, child in two.edges.items() if child.process.poll() is not None]
     two.start_edge(dead)
-
-    def used() -> bool:
-        with two.session("e"), two.session("f"):
-            return dead in (two.edge_of("e"), two.edge_of("f"))
-
-    wait(used, "it is not used again")
+    wait(lambda: two.is_used(dead), "it is not used again")
 
 
 def test_an_edge_that_hangs_gets_no_more_sessions(two: Edges) -> None:
@@ -205,6 +218,10 @@ def test_an_edge_that_hangs_gets_no_more_sessions(two: Edges) -> None:
         frozen = two.edges[hung].process
         frozen.send_signal(signal.SIGSTOP)
         try:
+            with two.session("k") as new, two.session("l") as another:
+                assert (two.edge_of("k"), two.edge_of("l")) == (alive, alive), "not yet in doubt"
+                for session in (new, another):
+                    assert two.tokens(session) == unsplit.greedy_tokens(TOKENS)[:12]
             says = f"edge server at {hung} did not answer"
             with pytest.raises(PeerTimeoutError, match=re.escape(says)):
                 two.tokens(hanging)
@@ -228,3 +245,81 @@ def test_without_any_edge_each_is_named(two: Edges) -> None:
         return all(says.format(address) in str(raised.value) for address in two.edges)
 
     wait(named, "not every edge is named")
+
+
+def test_an_edge_that_is_full_gives_way_to_the_next(two: Edges) -> None:
+    full, other = two.edges
+    two.start_edge(full, "--max-sessions", "1")
+    two.start_edge(other, "--max-sessions", "2")
+    wait(lambda: two.is_used(full) and two.is_used(other), "one is not used again")
+    with ExitStack() as sessions:
+        got = []
+        for name in ("k", "l", "m"):
+            session = sessions.enter_context(two.session(name))
+            got.append(two.edge_of(name))
+            assert two.tokens(session) == unsplit.greedy_tokens(TOKENS)[:12]
+        assert sorted(got) == sorted([full, other, other])
+        with pytest.raises(SessionLimitError, match="are open; allowed: "), two.session("n"):
+            pass
+    assert f"edge server at {full} gives way to the next: sessions: 1 are" in log_of(two.emulator)
+
+
+def test_an_edge_with_another_model_gets_no_second_session(two: Edges) -> None:
+    other, good = two.edges
+    two.edges[other].process.kill()
+    two.edges[other].process.wait()
+    two.start_edge(other, "--dtype", "bf16")
+
+    def refused() -> bool:
+        try:
+            with two.session("o"):
+                return False
+        except ModelMismatchError:
+            return True
+
+    wait(refused, "it is not asked again")
+    with two.session("p"), two.session("q"):
+        assert (two.edge_of("p"), two.edge_of("q")) == (good, good)
+
+
+def test_a_silent_address_costs_its_share_of_the_answer_deadline() -> None:
+    """Two that take a connection and say nothing, and an edge: by a name whose first family nobody
+    listens at."""
+
+    async def scenario() -> None:
+        def register(server: grpc.aio.Server) -> list[str]:
+            edge_pb2_grpc.add_EdgeServicer_to_server(EchoEdge(), server)
+            return ["airsplit.v1.Edge"]
+
+        server, address = await start_server(Service("edge server", register), "127.0.0.1:0")
+        port = address.rpartition(":")[2]
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        silent = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+
+        async def resolve(edge: str) -> list[str]:
+            return [f"[::1]:{port}", address] if edge.startswith("localhost") else [edge]
+
+        edges = emulator_edges.Edges([*silent, f"localhost:{port}"], SystemClock(), 1.2, resolve)
+
+        async def opening(line: EdgeLine, patience_s: float) -> edge_pb2.InferResponse:
+            request = edge_pb2.InferRequest(open=edge_pb2.OpenSession(session_id="a"))
+            call, opened = await line.open(request, None, patience_s)
+            call.cancel()
+            return opened
+
+        async with edges.reached("a", opening) as (line, opened):
+            assert line.name == f"localhost:{port} (127.0.0.1)"
+            assert opened.opened.session_id == "a"
+        tried = []
+
+        async def again(line: EdgeLine, patience_s: float) -> None:
+            tried.append(line.name)
+
+        async with edges.reached("b", again):
+            assert tried == [f"localhost:{port} (127.0.0.1)"]
+        await edges.close()
+        for each in sockets:
+            each.close()
+        await server.stop(0)
+
+    run(scenario())
