@@ -7,15 +7,13 @@ The clean prefix is computed once and mapped by every worker; a task is one spli
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
 from types import TracebackType
 from typing import Any
 
@@ -28,8 +26,9 @@ from airsplit.partition import ModelPartition, parse_device
 from airsplit.tensor_codec import parse_dtype
 from airsplit.text import SAMPLE
 from channel_emulator.config import ChannelConfig
+from experiments.collect_worker import begin, in_worker, is_ready, measure
 from experiments.designs import parse_splits
-from experiments.prefixes import CUDA_BATCH_TOKENS, Floats, Prefixes, batches, spread_windows
+from experiments.prefixes import CUDA_BATCH_TOKENS, Floats, Prefixes, spread_windows
 from experiments.records import Key, Record, Subject, excess_error, key_of
 from experiments.scoring import Scorer
 
@@ -151,16 +150,16 @@ class Collector:
 
         Raises:
             NumericalError: a result is not finite.
-            AirSplitError: a worker has gone.
+            AirSplitError: a worker has gone, or cannot compile.
         """
         tasks = self.tasks(channels, known)
         if len(self.config.devices) == 1 or len(tasks) < 2:
             for task in tasks:
-                yield from self._made(task, *_measure(self.scorer, task))
+                yield from self._made(task, *measure(self.scorer, task))
             return
         pool = self.start()
         futures: dict[Future[tuple[Floats, float]], Task] = {
-            pool.submit(_in_worker, task): task for task in tasks
+            pool.submit(in_worker, task): task for task in tasks
         }
         try:
             for future in as_completed(futures):
@@ -204,7 +203,7 @@ class Collector:
         """Starts the workers, once; not forked, since threads and CUDA do not survive that.
 
         Raises:
-            AirSplitError: a worker has gone.
+            AirSplitError: a worker has gone, or cannot compile.
         """
         if self._pool is not None:
             return self._pool
@@ -219,12 +218,12 @@ class Collector:
         pool = ProcessPoolExecutor(
             len(self.config.devices),
             mp_context=context,
-            initializer=_begin,
+            initializer=begin,
             initargs=(self.config, devices, *prefixes),
         )
         self._pool = pool
         try:
-            for future in [pool.submit(_is_ready) for _ in self.config.devices]:
+            for future in [pool.submit(is_ready) for _ in self.config.devices]:
                 future.result()
         except BrokenProcessPool as error:
             raise AirSplitError(WORKER_GONE) from error
@@ -253,47 +252,3 @@ def model_name(model: str) -> str:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-_worker: list[Scorer] = []
-"""This process's scorer, where this process is a worker."""
-
-
-def _begin(
-    config: CollectConfig,
-    devices: Any,
-    splits: tuple[int, ...],
-    hidden: Path,
-    ids: np.ndarray,
-    clean: Floats,
-) -> None:
-    Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(config.threads)
-    partition = config.load(devices.get())
-    if config.compile:  # now, so that it is in no record's seconds
-        Prefixes.of(partition, ids[batches(partition.device, *ids.shape)[0]], ())
-    mapped = np.load(hidden, mmap_mode="c", allow_pickle=False)  # the radio's kernels refuse "r"
-    _worker.append(Scorer(partition, Prefixes(splits, mapped, ids, clean)))
-
-
-def _end_with_parent() -> None:
-    """A worker of a killed parent would wait for tasks for ever."""
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-
-def _is_ready() -> bool:
-    time.sleep(0.05)  # long enough that an idle worker takes the next of these
-    return bool(_worker)
-
-
-def _in_worker(task: Task) -> tuple[Floats, float]:
-    return _measure(_worker[0], task)
-
-
-def _measure(scorer: Scorer, task: Task) -> tuple[Floats, float]:
-    started = time.perf_counter()
-    nlls = scorer.nlls(task.channels, task.split)
-    return nlls, time.perf_counter() - started

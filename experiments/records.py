@@ -21,13 +21,10 @@ from scipy import stats
 
 from airsplit.errors import InputError
 from channel_emulator.config import ChannelConfig
+from controller.learning.rounding import nll_rounding
 from controller.stored import parse_json
 
 FORMAT = "airsplit-record/1"
-
-_SAME_NLL = {"fp32": 1e-4, "bf16": 1e-3, "fp16": 1e-3}
-"""Clean NLLs of one text on two machines, or compiled or not, differ by less, those of two texts by
-more. As much as `controller.learning.records` allows at most."""
 
 _OF_FILE = ("format", "model", "dataset", "window", "windows", "tokens", "dtype")
 """What all records of a file have in common."""
@@ -205,7 +202,8 @@ class RecordFile:
                 allowed = f"{self._subject[name]!r}, or another file"
                 raise InputError.of(f"{where}: {name}", record.get(name), allowed)
         clean = _number(record.get("clean_nll"))
-        if not abs(clean - self._subject["clean_nll"]) < _SAME_NLL[self._subject["dtype"]]:
+        within = nll_rounding(self._subject["dtype"], self._subject["tokens"])
+        if not abs(clean - self._subject["clean_nll"]) <= within:
             allowed = f"{self._subject['clean_nll']:g}, that of this text; or another file"
             raise InputError.of(f"{where}: clean_nll", record.get("clean_nll"), allowed)
         if not isinstance(record.get("channel"), dict) or type(record.get("split")) is not int:

@@ -136,7 +136,7 @@ def draw(panels: Sequence[Panel], lines: Lines) -> bytes:
 
 def _plot(axes: Any, panel: Panel, lines: Lines) -> None:
     highest = 0.0
-    clean = 1.0
+    clean, dtype = 1.0, ""
     for index, (level, channel) in enumerate(zip(panel.levels, panel.channels, strict=True)):
         rows = _rows(channel, lines)
         at, color = [row["split"] for row in rows], COLORS[index % len(COLORS)]
@@ -144,18 +144,18 @@ def _plot(axes: Any, panel: Panel, lines: Lines) -> None:
                   label=panel.label.format(level))  # fmt: skip
         low, high = ([row[f"perplexity_{end}"] for row in rows] for end in ("low", "high"))
         axes.fill_between(at, low, high, color=color, alpha=0.18, lw=0)
-        clean = exp(rows[0]["clean_nll"])
+        clean, dtype = exp(rows[0]["clean_nll"]), rows[0]["dtype"]
         highest = max(highest, *(row["perplexity"] for row in rows))
     axes.axhline(clean, color=CLEAN, ls="--", lw=1.2, label="no channel")
     if highest > 4 * clean:
         axes.set_yscale("log")
-    axes.set(title=panel.title, xlabel="split p: layers at the UE", ylabel="perplexity")
+    axes.set(title=panel.title, xlabel="split p: layers at the UE", ylabel=f"perplexity, {dtype}")
     axes.legend()
 
 
 def _csv(panel: Panel, lines: Lines) -> bytes:
     names = ("split", "perplexity", "perplexity_low", "perplexity_high", "nll", "nll_se",
-             "clean_nll", "seed")  # fmt: skip
+             "clean_nll", "seed", "dtype")  # fmt: skip
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("impairment", "level", *names))

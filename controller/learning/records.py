@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange
+from controller.learning.rounding import nll_rounding
 from controller.learning.space import LIMITS, ChannelSpace, Floats, Ints
 from controller.policy import ModelId
 from controller.stored import parse_json
@@ -41,9 +42,6 @@ VARIED = ("sigma", "m", "loss", "seed")
 
 WANTED = {"sigma": ("sigma", "0 5"), "inverse_m": ("m", "inf 1"), "loss": ("loss", "0 0.3")}
 """By coordinate, the flag of `airsplit collect`, and values that make a range of it."""
-
-SAME_CLEAN_NLL = 1e-3
-"""Nats by which the clean model may differ between machines that sum in another order."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +182,8 @@ class _Reader:
         if value["loss"] > 0 and (value["sigma"] > 0 or value["m"] < inf):
             allowed = "0 beside noise or fading: the state is (sigma, m) or (loss)"
             raise InputError.of(f"{place}: loss", value["loss"], allowed)
-        self._compare(place, record, value["clean_nll"])
+        tokens = _integer(place, record, "tokens", 1, 2**53)
+        self._compare(place, record, value["clean_nll"], tokens)
         self._compare_channel(place, record)
         row = (value["sigma"], 1 / value["m"], value["loss"])  # 1/inf is 0
         twin = self.seen.setdefault((*row, split, seed), place)
@@ -193,7 +192,7 @@ class _Reader:
         self.places.append(place)
         self.rows.append((*row, split, value["nll"], value["nll_se"]))
 
-    def _compare(self, place: str, record: dict[str, Any], clean_nll: float) -> None:
+    def _compare(self, place: str, record: dict[str, Any], clean_nll: float, tokens: int) -> None:
         if self.first is None:
             self.first = record
             return
@@ -201,8 +200,9 @@ class _Reader:
             if record.get(name) != self.first.get(name):
                 allowed = f"{self.first.get(name)!r} as in {self.places[0]}"
                 raise InputError.of(f"{place}: {name}", record.get(name), allowed)
-        if not abs(clean_nll - self.first["clean_nll"]) <= SAME_CLEAN_NLL:
-            allowed = f"{self.first['clean_nll']} within {SAME_CLEAN_NLL:g}, as {self.places[0]}"
+        within = nll_rounding(str(record.get("dtype")), tokens)
+        if not abs(clean_nll - self.first["clean_nll"]) <= within:
+            allowed = f"{self.first['clean_nll']} within {within:.2g}, as {self.places[0]}"
             raise InputError.of(f"{place}: clean_nll", clean_nll, allowed)
 
     def _compare_channel(self, place: str, record: dict[str, Any]) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 
 def run(script: str, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, f"benchmarks/{script}.py", *arguments]
@@ -56,7 +58,35 @@ def test_the_pacing_benchmark() -> None:
     found = run("pacing", "--sessions", "5", "--seconds", "0.5", "--frames", "20")
     assert set(found["lane"]) == {"precise", "event loop"}
     through = (found[name] for name in ("socket", "socket_ideal", "hop"))
-    for figures in (*found["lane"].values(), *through):
+    errors = (found["link"][name]["error_ms"] for name in ("rate", "delay"))
+    for figures in (*found["lane"].values(), *through, *errors):
         assert figures["frames"] >= 20
         assert figures["p50"] <= figures["p90"] <= figures["p99"] <= figures["max"]
     assert found["lane"]["precise"]["p50"] >= 0, "none is delivered before it is due"
+    compared = {"rate": {"rate_mbps": 50}, "delay": {"delay_ms": 8, "jitter_ms": 2}}
+    for kind, knobs in compared.items():
+        for name, configured in knobs.items():
+            assert found["link"][kind][name]["configured"] == configured
+            assert found["link"][kind][name]["measured"] > 0
+    late_ms = found["socket"]["p50"]
+    assert found["link"]["delay"]["error_ms"]["p50"] == late_ms >= 0
+
+
+def test_the_benchmark_of_collection() -> None:
+    size = ["--window", "16", "--windows", "2", "--rounds", "1", "--rounds-fp32", "0"]
+    found = run("collect", *size, "--dtype", "fp32", "--no-compile", "--json")
+    plain, ours = found["plain_rounds"], found["collect_rounds"]
+    assert len(plain) == len(ours) == found["rounds"] == found["rounds_fp32"] == 1
+    assert found["speedup"] == pytest.approx(plain[0] / ours[0], rel=0.01)
+    assert found["speedup"] == found["speedup_least"] == found["speedup_fp32"]
+    assert min(found["speedup_one_worker"], found["start_seconds"]) > 0
+    assert found["records"] == 8 * 17
+    assert found["max_nll_difference"] < 1e-4
+    assert (found["dtype"], found["compile"]) == ("fp32", False)
+
+
+def test_the_benchmark_of_learning() -> None:
+    found = run("learning", "--steps", "400", "--json")
+    assert min(found["env_speedup"], found["train_speedup"]) > 0
+    assert found["train_steps"] == {"ours": 400, "plain": 400}
+    assert found["return_ratio"] > 0

@@ -8,12 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airsplit.errors import InputError
 from cli.main import main
+from experiments.collect import CollectConfig, Collector
+from experiments.designs import fading
 
 
 def run(out: Path, flags: str, capsys: pytest.CaptureFixture[str]) -> tuple[Any, list[Any]]:
@@ -76,6 +81,18 @@ def test_without_a_compiler_it_says_so(tmp_path: Path) -> None:
     assert found.stderr.startswith("airsplit collect: error: --compile: there is no C++ compiler")
     assert found.stderr.count("\n") == 1
     assert not out.exists()
+
+
+def test_a_worker_that_cannot_compile_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = CollectConfig(window=16, windows=2, splits="15,16", workers=2)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    with Collector(config) as collector:
+        collector.config = replace(config, compile=True)  # the workers alone
+        with pytest.raises(InputError, match="--compile: there is no C"):
+            next(collector.records([fading(1.0, inf, 0)]))
 
 
 def _group_is_alive(group: int) -> bool:

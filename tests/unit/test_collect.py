@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from shutil import which
@@ -29,9 +30,10 @@ from channel_emulator.place import Place
 from channel_emulator.radio import Radio
 from cli.main import main
 from experiments.collect import CollectConfig, Collector
+from experiments.collect_worker import warm_up
 from experiments.designs import erasure, fading, parse_splits, random_erasure, random_fading, snr
 from experiments.prefixes import Prefixes
-from experiments.records import excess_error
+from experiments.records import excess_error, key_of
 from experiments.scoring import Scorer
 from tests.families import make
 
@@ -141,6 +143,22 @@ def test_compiled_records_equal_others(tmp_path: Path) -> None:
     for split in range(5):
         expected = plainly.nlls(CHANNELS, split)
         np.testing.assert_allclose(compiled.nlls(CHANNELS, split), expected, atol=2e-5)
+    assert counters["stats"]["unique_graphs"] == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(which("g++") is None, reason="there is no g++")
+def test_nothing_is_compiled_after_the_warm_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three windows in batches of one and two, which are compiled apart."""
+    monkeypatch.setattr("experiments.prefixes.CPU_BATCH_TOKENS", 2 * TOKENS)
+    make("llama", tmp_path)
+    partition = ModelPartition(Checkpoint(tmp_path), compile=True)
+    counters.clear()
+    warm_up(partition, IDS)
+    assert counters["stats"]["unique_graphs"] == 3  # a layer of each size, and the head
+    Scorer(partition, Prefixes.of(partition, IDS, [2])).nlls(CHANNELS[:1], 2)
     assert counters["stats"]["unique_graphs"] == 3
 
 
@@ -257,6 +275,20 @@ def test_a_file_is_of_one_dtype(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run(out, f"{flags} --dtype bf16", capsys)[0]["new"] == 0
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(which("g++") is None, reason="there is no g++")
+def test_a_file_in_bf16_is_continued_compiled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.jsonl"
+    flags = f"--sigma 1 --dtype bf16 {BASE}"
+    first = run(out, f"{flags} --split 15", capsys)[1][0]
+    summary, lines = run(out, f"{flags} --split 15,16 --compile", capsys)
+    assert (summary["compile"], summary["records"], summary["new"]) == (True, 2, 1)
+    assert lines[0] == first
+    assert lines[1]["clean_nll"] != first["clean_nll"]  # it is another order of sums
+
+
 @pytest.mark.parametrize(
     ("flags", "why"),
     [
@@ -319,3 +351,63 @@ def test_groups_hold_what_is_unknown() -> None:
         first = next(collector.records(channels))
         left = collector.tasks(channels, {first.key})
     assert sum(len(task.channels) for task in left) == 3
+
+
+@pytest.fixture
+def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+
+
+@pytest.mark.usefixtures("three_gpus")
+@pytest.mark.parametrize(
+    ("device", "workers", "devices", "threads"),
+    [
+        ("cuda", None, ["cuda:0", "cuda:1", "cuda:2"], 2),
+        ("cuda", 2, ["cuda:0", "cuda:1"], 4),
+        ("cuda", 5, ["cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"], 1),
+        ("cuda:1", None, ["cuda:1"], 8),
+        ("cuda:1", 2, ["cuda:1", "cuda:1"], 4),
+        ("cpu", None, ["cpu"] * 8, 1),
+        ("cpu", 3, ["cpu"] * 3, 2),
+        ("cpu", 9, ["cpu"] * 9, 1),
+    ],
+)
+def test_workers_take_turns_at_the_devices(
+    device: str,
+    workers: int | None,
+    devices: list[str],
+    threads: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("experiments.collect._cores", lambda: 8)
+    config = CollectConfig(device=device, workers=workers)
+    assert config.devices == devices
+    assert config.threads == threads
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InputError, match=r"cuda:3.*\(3 CUDA devices"):
+        CollectConfig(device="cuda:3")
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_a_gpus_task_has_as_many_channels_as_fill_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The grouping of a GPU, and what comes of it; the arithmetic is done here."""
+    monkeypatch.setattr("experiments.collect.CUDA_BATCH_TOKENS", 100)  # thrice two windows of 16
+    config = CollectConfig(window=16, windows=2, splits="15,16", workers=1)
+    channels = [fading(0.5, inf, seed) for seed in range(7)]
+    with Collector(config) as collector:
+        alone = {record.key: record for record in collector.records(channels)}
+        collector.config = replace(config, device="cuda")
+        sizes = [len(task.channels) for task in collector.tasks(channels)]
+        assert sizes == [3, 3, 3, 3, 1, 1]
+        known = {key_of(channels[1], 15), *(key_of(channels[6], split) for split in (15, 16))}
+        assert [len(task.channels) for task in collector.tasks(channels, known)] == [2, 3, 3, 3]
+        together = {record.key: record for record in collector.records(channels)}
+        assert together.keys() == alone.keys()
+        for key, record in together.items():
+            assert record.nll == pytest.approx(alone[key].nll, abs=1e-5)
+        monkeypatch.setattr("experiments.collect.CUDA_BATCH_TOKENS", 1)
+        assert {len(task.channels) for task in collector.tasks(channels)} == {1}

@@ -11,6 +11,7 @@ import pytest
 
 from airsplit.errors import InputError
 from channel_emulator.config import ChannelConfig
+from controller.learning.rounding import nll_rounding
 from experiments.designs import erasure, fading, snr
 from experiments.records import FORMAT, Record, RecordFile, Subject, key_of
 
@@ -99,6 +100,37 @@ def test_records_of_another_subject_are_refused(
     with pytest.raises(InputError, match=f"line 1: {field}: .* is not allowed"):
         RecordFile(path, replace(SUBJECT, **change))  # type: ignore[arg-type]
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("dtype", "window", "windows", "off"),
+    [  # nats between oneDNN's kernels and others, measured on the embedded model
+        ("bf16", 16, 2, 0.00114),
+        ("bf16", 64, 4, 0.00101),
+        ("bf16", 1024, 3, 0.00028),
+        ("fp16", 32, 2, 0.00028),
+    ],
+)
+def test_a_file_is_continued_on_another_machine(
+    tmp_path: Path, dtype: str, window: int, windows: int, off: float
+) -> None:
+    path = tmp_path / "a.jsonl"
+    here = replace(SUBJECT, dtype=dtype, window=window, windows=windows)
+    with RecordFile(path, here) as file:
+        file.append(replace(record(), subject=here))
+    within = nll_rounding(dtype, windows * (window - 1))
+    assert 2 * off < within
+    with RecordFile(path, replace(here, clean_nll=here.clean_nll + off)) as file:
+        assert len(file.keys) == 1
+    with pytest.raises(InputError, match="line 1: clean_nll"):
+        RecordFile(path, replace(here, clean_nll=here.clean_nll + 1.01 * within))
+
+
+def test_rounding_falls_with_the_square_root_of_the_tokens() -> None:
+    for dtype in ("fp32", "fp16", "bf16"):
+        assert nll_rounding(dtype, 64) == 8 * nll_rounding(dtype, 4096)
+        assert nll_rounding(dtype, 9) <= nll_rounding("unknown", 9) == nll_rounding("bf16", 9)
+    assert nll_rounding("fp32", 1000) < nll_rounding("fp16", 1000) < nll_rounding("bf16", 1000)
 
 
 @pytest.mark.parametrize("text", ["hello", "hello\n", "[1]\n", "{}\n", "[" * 100_000 + "\n"])

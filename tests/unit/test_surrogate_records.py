@@ -13,6 +13,7 @@ import pytest
 from airsplit.errors import InputError
 from airsplit.layer_range import LayerRange
 from controller.learning.records import read_records
+from controller.learning.rounding import nll_rounding
 from controller.policy import ModelId
 from tests.surrogate_support import CLEAN_NLL, LAYERS, erasure, fading, record, written
 
@@ -86,6 +87,7 @@ def test_draws_of_one_cell_tell_its_spread(tmp_path: Path) -> None:
         ({"channel": "awgn"}, "a.jsonl:2: channel: 'awgn' is not allowed"),
         ({"channel": {"preset": "awgn", "h_th": 0.2}}, "a.jsonl:2: channel: h_th: 0.2 is not "
          "allowed; allowed: 0.1 as in"),
+        ({"tokens": 0}, "a.jsonl:2: tokens: 0 is not allowed"),
         ({"split": 0}, "a.jsonl:2: channel, split and seed of"),
     ],
 )  # fmt: skip
@@ -96,6 +98,18 @@ def test_a_bad_record_is_named(tmp_path: Path, changes: dict[str, Any], said: st
         read_records([path])
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("dtype", "tokens"), [("fp32", 1020), ("bf16", 1020), ("bf16", 30)])
+def test_clean_nlls_may_differ_by_rounding(tmp_path: Path, dtype: str, tokens: int) -> None:
+    within = nll_rounding(dtype, tokens)
+    lines = [{**record(sigma), "dtype": dtype, "tokens": tokens} for sigma in (1.0, 2.0)]
+    lines[1]["m"] = 1.0
+    lines[1]["clean_nll"] += 0.99 * within
+    assert len(read_records([written(tmp_path / "a.jsonl", lines)])) == 2
+    lines[1]["clean_nll"] += 0.02 * within
+    with pytest.raises(InputError, match=r"clean_nll: .* within"):
+        read_records([written(tmp_path / "a.jsonl", lines)])
 
 
 def test_mixed_models_are_refused(tmp_path: Path) -> None:
@@ -109,7 +123,8 @@ def test_mixed_models_are_refused(tmp_path: Path) -> None:
         read_records(paths)
 
 
-@pytest.mark.parametrize("name", ["sigma", "m", "loss", "nll", "nll_se", "clean_nll", "split"])
+@pytest.mark.parametrize("name", ["sigma", "m", "loss", "nll", "nll_se", "clean_nll", "split",
+                                  "tokens"])  # fmt: skip
 def test_a_missing_field_is_named(tmp_path: Path, name: str) -> None:
     line = record(1.0)
     del line[name]

@@ -51,6 +51,7 @@ def test_files_hold_every_level_and_split(tmp_path: Path) -> None:
         (level, split) for level in ("0.5", "2.0") for split in "012"
     ]
     assert [float(row["nll"]) for row in rows[:3]] == pytest.approx([4.2, 4.3, 4.4])
+    assert {row["dtype"] for row in rows} == {"fp32"}
     assert all(path.read_bytes() for path in written)
 
 
@@ -59,6 +60,15 @@ def test_pictures_show_the_numbers() -> None:
     shown = [draw(config.panels, by_key(lines_of(config, s), config)) for s in (1.0, 1.0, 2.0)]
     assert shown[0].startswith(b"\x89PNG")
     assert shown[0] == shown[1] != shown[2]
+
+
+def test_files_name_the_dtype(tmp_path: Path) -> None:
+    config = SweepConfig(snrs=(), losses=(), outages=())
+    files = []
+    for dtype in ("fp32", "bf16"):
+        lines = [{**line, "dtype": dtype} for line in lines_of(config)]
+        files.append([path.read_bytes() for path in write(tmp_path, config, by_key(lines, config))])
+    assert all(exact != half for exact, half in zip(*files, strict=True))
 
 
 def test_nothing_to_sweep_is_refused() -> None:
