@@ -1,12 +1,20 @@
-"""How late the emulator delivers, in milliseconds beyond the time that its reports account for.
+"""Whether the emulator delivers when it should. Prints one JSON object.
 
-Two figures, each over frames whose delay jitters and whose rate is limited. `lane`: a lane of the
-emulator by itself, from a message's due time to its write, with some hundred sessions on one event
-loop, and what that costs of a core. `socket`: one session through an emulator that is a process of
-its own, from the UE's write to the edge's receipt, less queue, airtime and delay; `socket_ideal` is
-the same without any delay: what gRPC and the emulator take. Between paced frames cores fall asleep,
-and to wake one takes its time at each hop: `hop` is one hop of the same frames, at the same pace,
-with no emulator. The emulator's way is two. Prints one JSON object.
+How late a frame comes, in milliseconds beyond the time that is accounted for:
+
+- `lane`: at a lane of the emulator by itself, from a message's due time to its write, with some
+  hundred sessions on one event loop; and what that costs of a core;
+- `socket`: of one session through an emulator that is a process of its own, from the UE's write to
+  the edge's receipt, less the queue, airtime and delay that are reported; its delay jitters and its
+  rate is limited;
+- `socket_ideal`: the same without any delay: what gRPC and the emulator take;
+- `hop`: one hop of the same frames, at the pace of `socket`, with no emulator. Between paced frames
+  cores fall asleep, and to wake one takes its time at each hop. The emulator's way is two.
+
+`link` compares what was configured with what is measured at both ends: the rate at which frames
+arrive that are sent at once; and of the frames of `socket` the mean delay beyond the airtime, and
+the jitter, its standard deviation. `error_ms` is a frame's own: how much later it came than the
+first one and the rate say, or than is accounted for.
 """
 
 from __future__ import annotations
@@ -17,8 +25,8 @@ import json
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import uvloop
@@ -29,7 +37,16 @@ from airsplit.v1 import channel_pb2, channel_pb2_grpc, edge_pb2, edge_pb2_grpc
 from channel_emulator.lane import Lane
 
 CLOCKS: dict[str, type[SystemClock]] = {"precise": PreciseClock, "event loop": SystemClock}
-TOKENS, HIDDEN = 1, 4096  # fp16: 8 KiB
+TOKENS, HIDDEN = 1, 4096
+FRAME_BYTES = 2 * TOKENS * HIDDEN  # fp16: 8 KiB
+
+PACED = {"rate_mbps": 50.0, "delay_ms": 8.0, "jitter_ms": 2.0}
+FLOODED = {"rate_mbps": 50.0, "delay_ms": 0.0, "jitter_ms": 0.0}
+
+
+def airtime_ms(knobs: Mapping[str, float]) -> float:
+    """Of one frame."""
+    return FRAME_BYTES * 8 / knobs["rate_mbps"] / 1e3
 
 
 def percentiles(late_ms: Sequence[float]) -> dict[str, float]:
@@ -96,14 +113,29 @@ def _frame(session_id: str, number: int) -> edge_pb2.InferRequest:
         dtype=edge_pb2.DTYPE_FLOAT16,
         shape=[TOKENS, HIDDEN],
     )
-    payload = bytes(2 * TOKENS * HIDDEN)
+    payload = bytes(FRAME_BYTES)
     return edge_pb2.InferRequest(frame=edge_pb2.ActivationFrame(header=header, payload=payload))
 
 
-async def sockets(
-    frames: int, channel: Sequence[dict[str, float]], pause_s: float = 0.0
-) -> list[Any]:
-    """One session through a real emulator for each channel, and one past it, with pauses."""
+class Times(NamedTuple):
+    """Of the frames of one session, in milliseconds."""
+
+    took: list[float]
+    """From the UE's write to the edge's receipt."""
+
+    accounted: list[float]
+    """By the emulator's reports."""
+
+    arrived: list[float]
+    """At the edge."""
+
+    @property
+    def late(self) -> list[float]:
+        return [took - said for took, said in zip(self.took, self.accounted, strict=True)]
+
+
+async def sockets(frames: int) -> list[Times]:
+    """One session through a real emulator without delay, PACED and FLOODED, and one past it."""
     edge = _Edge()  # type: ignore[abstract]
 
     def register(server: Any) -> list[str]:
@@ -120,8 +152,13 @@ async def sockets(
     try:
         first_line = await emulator.stdout.readline()  # type: ignore[union-attr]
         address = json.loads(first_line)["listening"]
-        through = [await _through(address, edge, frames, knobs) for knobs in channel]
-        return [*through, await _through(edge_address, edge, frames, {}, pause_s)]
+        pause_s = (airtime_ms(PACED) + 2 * PACED["delay_ms"]) / 1e3  # there, and its answer back
+        return [
+            await _through(address, edge, frames, {}),
+            await _through(address, edge, frames, PACED),
+            await _through(address, edge, frames, FLOODED, at_once=True),
+            await _through(edge_address, edge, frames, {}, pause_s),
+        ]
     finally:
         emulator.terminate()
         await emulator.wait()
@@ -129,9 +166,15 @@ async def sockets(
 
 
 async def _through(
-    address: str, edge: _Edge, frames: int, knobs: dict[str, float], pause_s: float = 0.0
-) -> Any:
-    late_ms = []
+    address: str,
+    edge: _Edge,
+    frames: int,
+    knobs: Mapping[str, float],
+    pause_s: float = 0.0,
+    at_once: bool = False,
+) -> Times:
+    """Sends each frame a pause after the answer to the one before it, or all of them at once."""
+    edge.arrived_ns.clear()
     async with rpc.connect_aio(address) as connection:
         if knobs:
             config = channel_pb2.ChannelConfig(**knobs)  # type: ignore[arg-type]
@@ -141,29 +184,62 @@ async def _through(
         call = stub.Infer()
         await call.write(edge_pb2.InferRequest(open=edge_pb2.OpenSession(session_id="0" * 32)))
         await call.read()
-        for number in range(frames):
-            if pause_s:
+        sent_ns: list[int] = []
+        answered = asyncio.Semaphore(frames if at_once else 1)
+
+        async def send() -> None:
+            for number in range(frames):
+                await answered.acquire()
                 await asyncio.sleep(pause_s)
-            sent_ns = time.monotonic_ns()
-            await call.write(_frame("0" * 32, number))
-            report = (await call.read()).result.uplink
-            accounted_ns = report.queue_ns + report.airtime_ns + report.delay_ns
-            late_ms.append((edge.arrived_ns[-1] - sent_ns - accounted_ns) / 1e6)
+                sent_ns.append(time.monotonic_ns())
+                await call.write(_frame("0" * 32, number))
+
+        sending, reports = asyncio.create_task(send()), []
+        for _ in range(frames):
+            reports.append((await call.read()).result.uplink)
+            answered.release()
+        await sending
         await call.done_writing()
         await call.read()
-    return percentiles(late_ms)
+    took_ms = (np.array(edge.arrived_ns) - np.array(sent_ns)) / 1e6
+    said_ms = [(r.queue_ns + r.airtime_ns + r.delay_ns) / 1e6 for r in reports]
+    return Times(took_ms.tolist(), said_ms, (np.array(edge.arrived_ns) / 1e6).tolist())
+
+
+def link(paced: Times, flooded: Times) -> dict[str, Any]:
+    """What was configured against what was measured."""
+    since_ms = np.array(flooded.arrived) - flooded.arrived[0]
+    due_ms = np.arange(len(since_ms)) * airtime_ms(FLOODED)
+    rate_mbps = FRAME_BYTES * 8 * (len(since_ms) - 1) / since_ms[-1] / 1e3
+    delay_ms = np.array(paced.took) - airtime_ms(PACED)
+    return {
+        "rate": {
+            **_compared(FLOODED, rate_mbps=rate_mbps),
+            "error_ms": percentiles((since_ms - due_ms).tolist()),
+        },
+        "delay": {
+            **_compared(PACED, delay_ms=delay_ms.mean(), jitter_ms=delay_ms.std()),
+            "error_ms": percentiles(paced.late),
+        },
+    }
+
+
+def _compared(configured: Mapping[str, float], **measured: float) -> dict[str, Any]:
+    return {
+        name: {"configured": configured[name], "measured": round(float(value), 3)}
+        for name, value in measured.items()
+    }
 
 
 def measure(sessions: int = 300, seconds: float = 3, frames: int = 500) -> dict[str, Any]:
     """The JSON object that this program prints."""
-    paced = {"rate_mbps": 50.0, "delay_ms": 8.0, "jitter_ms": 2.0}
-    # A paced frame takes 9.3 ms, its answer 8.
-    ideal, through, hop = uvloop.run(sockets(frames, [{}, paced], pause_s=0.017))
+    ideal, paced, flooded, hop = uvloop.run(sockets(frames))
     return {
         "lane": {name: uvloop.run(lanes(name, sessions, 0.1, seconds)) for name in CLOCKS},
-        "socket_ideal": ideal,
-        "socket": through,
-        "hop": hop,
+        "socket_ideal": percentiles(ideal.late),
+        "socket": percentiles(paced.late),
+        "hop": percentiles(hop.late),
+        "link": link(paced, flooded),
     }
 
 

@@ -70,6 +70,8 @@ class Mobility:
     """Least x, least y, greatest x, greatest y."""
 
     ue_height_m: float = field(default=1.5, metadata=_of(1.5, 10))
+    """Of its antenna above the ground."""
+
     carrier_ghz: float = field(default=3.5, metadata=_of(0.5, 100))
     bandwidth_mhz: float = field(default=20.0, metadata=_of(0, 1e4, low_open=True))
     """That the noise is counted in."""

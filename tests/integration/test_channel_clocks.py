@@ -105,6 +105,42 @@ def test_outage_has_one_law_by_both_clocks(fading):
     assert agree(*gains)
 
 
+@pytest.mark.parametrize(
+    "fading", ["token", "block,coherence_ms=0.02", "copula,speed_mps=1000,carrier_ghz=300"]
+)
+def test_one_fade_decides_on_all_by_one_law_by_both_clocks(fading):
+    """On outage, on copies and so on HARQ's waiting, and on the rate; copies fade apart."""
+    m, copies = 1.5, 3
+    spec = (
+        f"physical,m={m},snr_db=6,outage_snr_db=4,h_th=0.001,bandwidth_mhz=1000,fading={fading},"
+        f"harq_transmissions={copies},harq_rtt_ms=1,token_interval_ms=1"
+    )
+    found = {clock: [r.uplink for r in results] for clock, results in of_both(spec).items()}
+    sent, tests = SESSIONS * FRAMES, 12
+    failures = [
+        theory.harq_failure_probability(m, 10**0.6, 10**0.4, k) for k in range(1, copies + 1)
+    ]
+    counts = []
+    for reports in found.values():
+        lost = sum(report.truth.loss == 1 for report in reports)
+        assert lost == sum(report.truth.loss for report in reports)
+        told = np.array([(r.transmissions, r.harq_ns, r.delay_ns) for r in reports])
+        np.testing.assert_array_equal(told[:, 1], (told[:, 0] - 1) * MS)
+        np.testing.assert_array_equal(told[:, 2], told[:, 1])
+        more = [int((told[:, 0] > k).sum()) for k in range(1, copies)] + [lost]
+        for number, probability in zip(more, failures, strict=True):
+            assert stats.binomtest(number, sent, probability).pvalue > ALARMS / tests
+        counts.append(-np.diff([sent, *more, 0]))
+    assert stats.chi2_contingency(counts).pvalue > ALARMS / tests
+    rates = [np.array([report.rate_bps for report in reports]) for reports in found.values()]
+    fades = [np.array([report.truth.mean_gain for report in reports]) for reports in found.values()]
+    assert agree(*rates, tests=tests)
+    assert agree(*fades, tests=tests)
+    for each in fades:
+        assert stats.kstest(each, stats.nakagami(m).cdf).pvalue > ALARMS / tests
+    assert not agree(fades[0], fades[1] * 1.6, tests=tests)
+
+
 @pytest.mark.parametrize("power_reference", ["token", "tensor", "inliers"])
 def test_snr_has_one_law_by_both_clocks(power_reference):
     """Of each frame: χ² of its elements about what was set."""

@@ -120,35 +120,40 @@ def test_the_socket_and_the_process_have_the_same_radio(spec, dtype):
     run(scenario())
 
 
+DTYPES = [edge_pb2.DTYPE_FLOAT32, edge_pb2.DTYPE_FLOAT16, edge_pb2.DTYPE_BFLOAT16]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("others", [0, 1])
-def test_a_large_frame_is_damaged_on_a_thread_where_others_wait(others, monkeypatch):
+def test_a_large_frame_is_damaged_on_a_thread_where_others_wait(others, dtype, monkeypatch):
     """And in order, either way."""
     threads = set()
-    transmit = Radio.transmit
+    name = "transmit" if dtype == edge_pb2.DTYPE_FLOAT32 else "transmit_halves"
+    transmit = getattr(Radio, name)
 
     def noting(*args, **kwargs):
         threads.add(threading.current_thread() is threading.main_thread())
         return transmit(*args, **kwargs)
 
-    monkeypatch.setattr(Radio, "transmit", noting)
+    monkeypatch.setattr(Radio, name, noting)
 
     async def scenario():
         edge = EchoEdge()
         values = activations(40, 1024)
-        assert values.nbytes > MAX_INLINE_BYTES
+        large, short = codec.encode(values, dtype), codec.encode(values[:1], dtype)
+        assert len(large) > MAX_INLINE_BYTES
         async with bench("awgn,sigma=0.5", edge) as b:
             waiting = [await Client.open(b.edge) for _ in range(others)]
             client = await Client.open(b.edge)
-            await client.send(client.frame(values.tobytes(), 40, 1024))
-            await client.send(client.frame(values[:1].tobytes(), 1, 1024))
+            await client.send(client.frame(large, 40, 1024, dtype=dtype))
+            await client.send(client.frame(short, 1, 1024, dtype=dtype))
             assert [(await client.read()).result.sequence for _ in range(2)] == [0, 1]
             for each in (client, *waiting):
                 await each.close()
         assert threads == ({True} if not others else {True, False})  # a short one never leaves
-        large = codec.decode(
-            edge.frames[client.session_id][0].payload, edge_pb2.DTYPE_FLOAT32, values.shape
-        )
-        assert (large - values).std() == pytest.approx(0.5, rel=0.02)
+        arrived = edge.frames[client.session_id][0].payload
+        noise = codec.decode(arrived, dtype, values.shape) - values
+        assert noise.std() == pytest.approx(0.5, rel=0.02)
 
     run(scenario())
 

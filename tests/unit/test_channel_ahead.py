@@ -17,10 +17,13 @@ from channel_emulator.travel import ONE, Anchor, Travel
 from tests.channel_replay import ROWS
 
 HIDDEN = 48
+LIVE = {
+    "physical,snr_db=6,outage_snr_db=5,clock=live",
+    "nakagami,sigma=0.5,clock=live",
+    "nakagami,fading=copula,sigma=0.5,clock=live",
+}
 SPECS = sorted(
-    spec
-    for spec in {row.spec for row in ROWS} | {"physical,snr_db=6,outage_snr_db=5,clock=live"}
-    if not parse_channel(spec).is_transparent
+    spec for spec in {row.spec for row in ROWS} | LIVE if not parse_channel(spec).is_transparent
 )
 MS = 1_000_000
 
