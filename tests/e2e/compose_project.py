@@ -36,6 +36,20 @@ sys.exit(f"not {sys.argv[2]} open sessions have sent {sys.argv[1]} frames")
 """
 """One command for the whole wait: a session may last no longer than a few of them."""
 
+REACHED = """
+import socket, sys
+
+def reached(address):
+    host, port = address.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), 2).close()
+    except OSError:
+        return False
+    return True
+
+print(*(reached(address) for address in sys.argv[1:]))
+"""
+
 
 def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
     """Of this process's variables those by which Docker finds its engine and no other: a shell's
@@ -113,6 +127,11 @@ class Project:
         return Job(
             name, self.popen("run", "--rm", "-T", "--no-deps", "--name", name, "ue", *arguments)
         )
+
+    def reached(self, *addresses: str) -> list[bool]:
+        """For each HOST:PORT, whether a UE's container gets a connection to it."""
+        run = ("run", "--rm", "-T", "--no-deps", "--entrypoint", "python", "ue", "-c", REACHED)
+        return [word == "True" for word in self.run(*run, *addresses).stdout.split()]
 
     def airsplit(self, service: str, *arguments: str) -> str:
         """What an operator does: `airsplit ARGUMENTS` in the service's container."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,8 @@ pytestmark = pytest.mark.compose
 
 DOCUMENTS = ("README.md", "docs/deployment.md")
 ADDRESSES = {"CONTROLLER_ADDRESS": "10.0.0.3:50053", "CHANNEL_ADDRESS": "10.0.0.2:50052"}
+ONE_HOST = ("docker-compose.yml",)
+ROLES = (("docker/compose.edge.yml",), ("docker/compose.ue.yml",))
 VARIABLE = re.compile(r"\$\{([A-Z_]+)")
 
 
@@ -38,15 +42,26 @@ def compose_files() -> list[Path]:
     return sorted([*ROOT.glob("docker-compose*.yml"), *(ROOT / "docker").glob("*.yml")])
 
 
-def config(files: tuple[str, ...], **environment: str) -> subprocess.CompletedProcess[str]:
+def config(
+    files: tuple[str, ...], *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        compose(files, "--profile", "*", "config"),
+        compose(files, "--profile", "*", "config", *arguments),
         cwd=ROOT,
         env=clean_environment({"AIRSPLIT_TAG": "latest", **environment}),
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def services(files: tuple[str, ...], **environment: str) -> dict[str, Any]:
+    """What would run, by service."""
+    done = config(files, "--format", "json", **ADDRESSES, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)["services"]
+    assert isinstance(found, dict)
+    return found
 
 
 def test_the_documents_name_every_file() -> None:
@@ -92,18 +107,73 @@ def test_a_variable_changes_the_configuration() -> None:
     changes = {
         "MODEL": "/models/mine", "DTYPE": "bf16", "MODELS": "/srv/models", "UE_LAYERS": ":8",
         "EDGE_LAYERS": "2:", "SPLIT": "3", "POLICY": "fixed:3", "CHANNEL": "erasure,loss=0.25",
-        "SEED": "77", "EDGE_MEMORY": "3g", "EDGE_CPUS": "1.5", "MAX_SESSIONS": "5",
-        "LOG_LEVEL": "debug", "AIRSPLIT_TAG": "v9", "EDGE_DEVICE": "cuda:1", "UE_DEVICE": "cuda:2",
+        "SEED": "77", "MAX_SESSIONS": "5", "LOG_LEVEL": "debug",
+        "AIRSPLIT_TAG": "v9", "EDGE_DEVICE": "cuda", "UE_DEVICE": "cuda:0",
         "TORCH_INDEX_URL": "https://index.example/cpu", "PYTHON_IMAGE": "mine:1",
         "HF_HUB_OFFLINE": "1", "EDGE_REPLICAS": "7", "CHANNEL_REPLICAS": "9",
     }  # fmt: skip
     before = config(("docker-compose.yml",)).stdout
     for name, value in changes.items():
         after = config(("docker-compose.yml",), **{name: value}).stdout
-        shown = {"EDGE_MEMORY": str(3 << 30)}.get(name, value)
-        shown = f"replicas: {value}" if name.endswith("_REPLICAS") else shown
+        shown = f"replicas: {value}" if name.endswith("_REPLICAS") else value
         assert shown in after, name
         assert after != before, name
+
+
+@pytest.mark.parametrize("service", ["controller", "edge", "channel", "ue"])
+def test_a_limit_is_its_services_own(service: str) -> None:
+    before = services(ONE_HOST)
+    name = service.upper()
+    given = {f"{name}_CPUS": "1.5", f"{name}_MEMORY": "3g"}
+    after = services(ONE_HOST, **given)
+    limits = after[service]["deploy"]["resources"]["limits"]
+    assert (float(limits["cpus"]), int(limits["memory"])) == (1.5, 3 << 30)
+    assert {other for other in after if after[other] != before[other]} == {service}
+
+
+@pytest.mark.parametrize("plain", [ONE_HOST, *ROLES], ids=" ".join)
+def test_gpus_are_reserved_and_used(plain: tuple[str, ...]) -> None:
+    (base,) = plain
+    gpu = (base, base.replace(".yml", ".gpu.yml"))
+    found = services(gpu, EDGE_GPU="1", UE_GPU="2")
+    reserved = {
+        name: service["deploy"]["resources"]["reservations"]["devices"]
+        for name, service in found.items()
+        if "reservations" in service["deploy"]["resources"]
+    }
+    devices = {
+        name: [{"driver": "nvidia", "capabilities": ["gpu"], "device_ids": [index]}]
+        for name, index in (("edge", "1"), ("ue", "2"))
+        if name in found
+    }
+    assert reserved == devices
+    assert "devices" not in json.dumps(services(plain))
+    if "edge" in found:
+        expected = {"--model=Qwen/Qwen3-8B", "--device=cuda", "--dtype=bf16"}
+        assert expected <= set(found["edge"]["command"])
+    if "ue" in found:
+        environment = found["ue"]["environment"]
+        names = ("AIRSPLIT_MODEL", "AIRSPLIT_DEVICE", "AIRSPLIT_DTYPE")
+        assert [environment[n] for n in names] == ["Qwen/Qwen3-8B", "cuda", "bf16"]
+    if "controller" in found:
+        assert "--policy=threshold" in found["controller"]["command"], "not the embedded model's"
+    given = {"MODEL": "mine/own", "DTYPE": "fp16", "EDGE_DEVICE": "cpu", "UE_DEVICE": "cpu"}
+    changed = services(gpu, **given)
+    for name in devices:
+        said = json.dumps(changed[name])
+        assert '"cuda"' not in said
+        assert all(value in said for value in ("mine/own", "fp16", "cpu"))
+
+
+@pytest.mark.parametrize("files", sorted(combinations()), ids=" ".join)
+def test_a_hub_token_reaches_the_ends_that_fetch_models_alone(files: tuple[str, ...]) -> None:
+    """And there their environment alone: no build argument, which an image would keep."""
+    found = services(files or ONE_HOST, HF_TOKEN="hf_of-a-test")  # noqa: S106 - of no one
+    holders = {name for name, service in found.items() if "hf_of-a-test" in json.dumps(service)}
+    assert holders == {"edge", "ue"} & set(found)
+    for name in holders:
+        assert found[name]["environment"].pop("HF_TOKEN") == "hf_of-a-test"
+        assert "hf_of-a-test" not in json.dumps(found[name])
 
 
 def test_the_tests_read_no_configuration_of_a_user(

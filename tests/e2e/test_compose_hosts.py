@@ -77,7 +77,24 @@ def test_they_share_no_network(hosts: Hosts) -> None:
         for project, service in ((hosts.controller, "controller"), (hosts.edge, "channel"))
     ]
     assert joined[0].isdisjoint(joined[1])
-    assert hosts.edge.container("edge")["HostConfig"]["PortBindings"] in ({}, None)
+
+
+def test_the_edge_is_reached_through_the_emulator_alone(hosts: Hosts) -> None:
+    """The edge's host publishes the emulator and no more, and no packet of the UE's gets to a
+    container behind it. What keeps other machines from these ports is no matter of Compose."""
+    published = {
+        service: set(project.container(service)["HostConfig"]["PortBindings"] or {})
+        for project, service in (
+            *((hosts.edge, "edge"), (hosts.edge, "channel")),
+            (hosts.controller, "controller"),
+        )
+    }
+    assert published == {"edge": set(), "channel": {"50052/tcp"}, "controller": {"50053/tcp"}}
+    joined = hosts.edge.container("edge")["NetworkSettings"]["Networks"]
+    edges = [f"{network['IPAddress']}:50051" for network in joined.values()]
+    assert len(edges) == 2
+    assert not any(hosts.ue.reached("edge:50051", "edge-wired:50051", *edges))
+    assert all(hosts.ue.reached(*hosts.addresses.values()))
 
 
 def test_score_equals_the_unsplit_model(hosts: Hosts) -> None:

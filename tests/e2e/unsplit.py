@@ -16,9 +16,9 @@ WINDOW = 512
 
 
 @cache
-def _model():  # type: ignore[no-untyped-def]
-    model = AutoModelForCausalLM.from_pretrained(locate(EMBEDDED), dtype=torch.float32)
-    return model.eval(), AutoTokenizer.from_pretrained(locate(EMBEDDED))
+def _model(name: str = EMBEDDED):  # type: ignore[no-untyped-def]
+    model = AutoModelForCausalLM.from_pretrained(locate(name), dtype=torch.float32)
+    return model.eval(), AutoTokenizer.from_pretrained(locate(name))
 
 
 @cache
@@ -37,9 +37,9 @@ def greedy_tokens(count: int) -> list[int]:
 
 
 @cache
-def perplexity(max_tokens: int) -> float:
-    """Of the embedded sample's first tokens, in windows of `WINDOW`."""
-    model, tokenizer = _model()
+def perplexity(max_tokens: int, name: str = EMBEDDED) -> float:
+    """Of the embedded sample's first tokens, in windows of `WINDOW`; `name` may be a folder."""
+    model, tokenizer = _model(name)
     ids = tokenizer.encode(load_text(SAMPLE), add_special_tokens=False)
     nll, count = 0.0, 0
     for window in windows(ids, WINDOW, tokenizer.bos_token_id, max_tokens):
