@@ -219,7 +219,7 @@ class Collector:
             len(self.config.devices),
             mp_context=context,
             initializer=begin,
-            initargs=(self.config, devices, *prefixes),
+            initargs=(self.config, context.Barrier(len(self.config.devices)), devices, *prefixes),
         )
         self._pool = pool
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from multiprocessing import connection, parent_process
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
 _worker: list[Scorer | AirSplitError] = []
 """This process's scorer, where this process is a worker; or why it has none."""
 
+_all_begun: list[Barrier] = []
+"""Where this process is a worker: of all of them."""
+
 
 def begin(
     config: CollectConfig,
+    all_begun: Barrier,
     devices: Any,
     splits: tuple[int, ...],
     hidden: Path,
@@ -39,6 +44,7 @@ def begin(
     the pool that a worker has gone.
     """
     Thread(target=_end_with_parent, daemon=True).start()
+    _all_begun.append(all_begun)
     torch.set_num_threads(config.threads)
     try:
         partition = config.load(devices.get())
@@ -62,9 +68,9 @@ def warm_up(partition: ModelPartition, ids: NDArray[np.int64]) -> None:
 
 
 def is_ready() -> None:
-    """Raises: AirSplitError: why this worker cannot work."""
+    """Returns once all workers have been asked. Raises: AirSplitError: why this one cannot work."""
+    _all_begun[0].wait()
     _scorer()
-    time.sleep(0.05)  # long enough that an idle worker takes the next of these
 
 
 def in_worker(task: Task) -> tuple[Floats, float]:
