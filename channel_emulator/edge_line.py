@@ -47,6 +47,7 @@ class EdgeLine:
         self._health = EdgeHealth(address)
         self._asking: asyncio.Task[None] | None = None
         self._refused_ns = -math.inf
+        self._is_closed = False
         self.stub = edge_pb2_grpc.EdgeStub(self._channel)
 
     @property
@@ -56,7 +57,7 @@ class EdgeLine:
 
     def doubt(self) -> None:
         """The edge may have failed: it is asked until it shows a sign of life."""
-        if not self.in_doubt:
+        if not self.in_doubt and not self._is_closed:
             self._asking = asyncio.create_task(self._ask())
 
     @property
@@ -66,10 +67,11 @@ class EdgeLine:
         return self._refused_ns if is_held else -math.inf
 
     def refused(self) -> None:
-        """Somebody was turned away, for whatever reason."""
+        """Somebody was turned away, and others would be too."""
         self._refused_ns = self._clock.now_ns()
 
     async def close(self) -> None:
+        self._is_closed = True
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)

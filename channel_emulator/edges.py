@@ -21,7 +21,9 @@ from airsplit.errors import (
     AirSplitError,
     InputError,
     KvBudgetError,
+    ModelMismatchError,
     PeerUnavailableError,
+    RemoteError,
     SessionExistsError,
     SessionLimitError,
 )
@@ -37,6 +39,13 @@ RESOLVE_TIMEOUT_S = 4.0
 
 GIVES_WAY = PeerUnavailableError, SessionLimitError, KvBudgetError
 """With these an edge gives way to the next. Other refusals are the UE's to hear."""
+
+LEAST_PATIENCE_S = 1.0
+"""How long an edge may be silent at an opening, however many others there are to try."""
+
+REFUSALS = SessionLimitError, KvBudgetError, ModelMismatchError, RemoteError
+"""What is held against an edge: it would say the same to the next. All else is the UE's own fault,
+or what a health check settles."""
 
 UNKNOWN = socket.EAI_NONAME, socket.EAI_NODATA
 """The resolver knows the name not, or no longer; anything else it says may pass."""
@@ -164,23 +173,25 @@ class Edges:
         failures: list[AirSplitError] = []
         end_ns = self._clock.now_ns() + round(self._answer_deadline_s * 1e9)
         while untried and (left_s := (end_ns - self._clock.now_ns()) / 1e9) > 0:
-            patience_s = left_s / len(untried)
+            patience_s = min(max(left_s / len(untried), LEAST_PATIENCE_S), left_s)
             address = min(untried, key=self._rank)
             untried.remove(address)
             line = self._kept[keeper] = self._line(address)
             try:
                 return line, await attempt(line, patience_s)
             except AirSplitError as error:
-                line.refused()
+                if isinstance(error, REFUSALS):
+                    line.refused()
                 if not isinstance(error, GIVES_WAY):
                     raise
                 failures.append(error)
                 if untried:
                     log.info("edge server at %s gives way to the next: %s", line.name, error)
             except asyncio.CancelledError:  # it may be what the UE has waited for in vain
-                line.refused()
                 line.doubt()
                 raise
+        if untried:
+            failures.append(PeerUnavailableError(f"{len(untried)} more were not tried in time"))
         raise _together(failures)
 
     @asynccontextmanager

@@ -20,7 +20,8 @@ from channel_emulator.received import Drawn, Received, spread
 
 FRAMES_AHEAD = 4
 """Decode frames that are drawn at once. Code and tables have left the processor's caches since the
-last time: the first frame takes 115 µs, each further one 30."""
+last time: of 4096 elements with fading, noise and loss by 5 % the first frame takes 115 µs of a
+Xeon, each further one 30."""
 
 _MOST_AHEAD = 1 << 15
 """Elements that are drawn at once: more would take too long from other sessions."""

@@ -20,9 +20,10 @@ from airsplit.errors import (
     PeerUnavailableError,
     SessionExistsError,
     SessionLimitError,
+    StaleCacheError,
 )
 from channel_emulator.edge_line import REFUSAL_S, EdgeLine
-from channel_emulator.edges import Edges, parse_edges, resolve
+from channel_emulator.edges import LEAST_PATIENCE_S, Edges, parse_edges, resolve
 
 NAME = "edge:50051"
 NAMES = {"10.0.0.2:50051": "edge:50051 (10.0.0.2)", "10.0.0.3:50051": "edge:50051 (10.0.0.3)"}
@@ -210,6 +211,35 @@ def test_all_that_are_silent_share_one_deadline() -> None:
     run(scenario, {name: [name] for name in names}, clock)
 
 
+def test_among_many_each_still_has_a_second() -> None:
+    patience = []
+
+    async def silent(line: EdgeLine, patience_s: float) -> None:
+        patience.append(patience_s)
+        clock.advance(round(patience_s * 1e9))
+        raise PeerUnavailableError("no answer")
+
+    async def scenario(edges: Edges, sessions: AsyncExitStack) -> None:
+        with pytest.raises(PeerUnavailableError, match="no answer; 4 more were not tried in time"):
+            await gets(edges, silent)
+        assert patience == pytest.approx([LEAST_PATIENCE_S] * 5)
+
+    clock = VirtualClock()
+    names = [f"10.0.0.{host}:1" for host in range(9)]
+    run(scenario, {name: [name] for name in names}, clock)
+
+
+def test_what_a_ue_did_wrong_is_not_held_against_the_edge() -> None:
+    first = NAMES[TWO[0]]
+
+    async def scenario(edges: Edges, sessions: AsyncExitStack) -> None:
+        with pytest.raises(StaleCacheError):
+            await gets(edges, raises({first: StaleCacheError("rows: none")}))
+        assert await gets(edges) == first
+
+    run(scenario, {NAME: TWO})
+
+
 def test_no_edge_is_tried_when_the_time_is_over() -> None:
     clock = VirtualClock()
     tried = []
@@ -220,7 +250,7 @@ def test_no_edge_is_tried_when_the_time_is_over() -> None:
         raise PeerUnavailableError("gone")
 
     async def scenario(edges: Edges, sessions: AsyncExitStack) -> None:
-        with pytest.raises(PeerUnavailableError, match=r"^gone$"):
+        with pytest.raises(PeerUnavailableError, match=r"^gone; 1 more were not tried in time$"):
             await gets(edges, computes)
         assert tried == [NAMES[TWO[0]]]
 

@@ -64,3 +64,4 @@ def test_the_example_is_what_the_page_says(commute: scenario.Scenario) -> None:
 
 def test_as_many_are_shipped_as_it_says() -> None:
     assert len(SCENARIOS) == 7
+    assert "Seven are\n[shipped]" in TEXT
