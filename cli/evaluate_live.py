@@ -14,7 +14,7 @@ from controller.learning.reward import RewardForm
 from controller.registry import FORMS
 from experiments.live_plan import ABSOLUTE, FIXED, Plan
 
-SUMMARY_FILES = ("summary.csv", "summary.md", "live.png")
+SUMMARY_FILES = ("summary.csv", "summary.md", "live-course.csv", "live.png")
 
 EPILOG = """examples:
   airsplit evaluate --live --policy ppo threshold random --seeds 3 --out live
@@ -96,14 +96,17 @@ def run(args: argparse.Namespace) -> int:
         AirSplitError: a process failed; what was done is kept.
     """
     plan = plan_of(args)
-    from experiments import live_plots, live_summary  # matplotlib takes a second
+    from experiments import live_headroom, live_plots, live_summary  # matplotlib takes a second
     from experiments.live import compare
 
     records = compare(plan, args.out, lambda text: print(text, file=sys.stderr, flush=True))
     rows = live_summary.summarise(plan, records)
     page = live_summary.to_markdown(plan, rows, live_summary.clean_nll(records))
+    page += live_headroom.to_markdown(live_headroom.headrooms(plan, records))
     (args.out / "summary.csv").write_text(live_summary.to_csv(rows), encoding="utf-8")
     (args.out / "summary.md").write_text(page, encoding="utf-8")
+    courses = live_summary.course_csv(plan, records)
+    (args.out / "live-course.csv").write_text(courses, encoding="utf-8")
     (args.out / "live.png").write_bytes(live_plots.draw(plan, rows, records))
     print(json.dumps(_result(args.out, rows), allow_nan=False) if args.json else page)
     return 0

@@ -92,7 +92,7 @@ def require_same(policy: str, trained: ModelId, model: ModelId) -> None:
     if (_basename(model.name), model.layers) != (_basename(trained.name), trained.layers):
         raise ModelMismatchError(
             f"policy {policy}: trained for {trained.name} with {trained.layers} layers, "
-            f"the session runs {model.name} with {model.layers}"
+            f"not for {model.name} with {model.layers}"
         )
 
 

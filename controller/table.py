@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ class PerplexityTable:
     """Of the same text without a channel."""
 
     chance_nll: float
-    """Of a uniform guess: the logarithm of the vocabulary's size."""
+    """Of a uniform guess: the logarithm of the vocabulary's size. A model that knows nothing of a
+    text may be worse."""
 
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Seed, text, windows, channel: how it was measured."""
@@ -67,8 +69,9 @@ class PerplexityTable:
                 raise InputError.of(
                     f"table: {name}", getattr(self, name), f"2 or more, from {start}"
                 )
-        if not self.clean_nll < self.chance_nll:
-            raise InputError.of("table: clean_nll", self.clean_nll, f"below {self.chance_nll}")
+        for name in ("clean_nll", "chance_nll"):
+            if not 0 <= getattr(self, name) < inf:
+                raise InputError.of(f"table: {name}", getattr(self, name), "finite, at least 0")
 
     @cached_property
     def space(self) -> ChannelSpace:

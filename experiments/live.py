@@ -20,7 +20,7 @@ from airsplit.checkpoint import Checkpoint, locate
 from airsplit.errors import AirSplitError, InputError
 from airsplit.perplexity import Perplexity
 from airsplit.telemetry import percentiles
-from controller.learning.flops import layer_flops
+from controller.learning.flops import counted_layer_flops, layer_flops
 from controller.policy import FixedPolicy, ModelId
 from controller.registry import parse_policy
 from controller.stored import parse_json
@@ -153,10 +153,10 @@ def perform(plan: Plan, run: Run, edge: str, log: Path) -> Record:
         course = Course()
         with Ue(config) as ue:
             result = run_score(ue, _job(plan), course.take)
-            model = ue.partition.config
-            heads, facts = int(model.num_attention_heads), ue.partition.facts
+            heads, facts = int(ue.partition.config.num_attention_heads), ue.partition.facts
+            counted = counted_layer_flops(ue.partition, 0, plan.window)
         stack.require_running()
-    per_layer = layer_flops(plan.window, facts.hidden_size, heads) / plan.window
+    by_equation = layer_flops(plan.window, facts.hidden_size, heads)
     return {
         "format": FORMAT,
         "scenario": run.scenario,
@@ -167,7 +167,8 @@ def perform(plan: Plan, run: Run, edge: str, log: Path) -> Record:
         "nll_sum": result["nll_sum"],
         "perplexity": result["perplexity"],
         **course.summary(),
-        "ue_flops": per_layer * course.layer_tokens,
+        "ue_flops": by_equation / plan.window * course.layer_tokens,
+        "ue_flops_counted": counted / plan.window * course.layer_tokens,
         "reasons": dict(_looks(log, plan, course)) if controller else {},
         "measured": (result["channel"] or {}).get("measured"),
         "course": course.frames,

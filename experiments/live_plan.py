@@ -17,7 +17,7 @@ from controller.learning.reward import RewardForm
 from controller.registry import DEFAULT_DIRECTORY, DEFAULT_TABLE, PLANNED, parse_policy
 from controller.stored import parse_json
 
-FORMAT = "airsplit-live/1"
+FORMAT = "airsplit-live/2"
 PLAN_FILE = "plan.json"
 RUNS_FILE = "runs.jsonl"
 

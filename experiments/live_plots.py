@@ -82,12 +82,20 @@ def _channel(axes: Axes, record: Mapping[str, Any]) -> None:
 
 
 def _objectives(axes: Axes, plan: Plan, rows: Sequence[Row]) -> None:
-    """Mean objective with its interval, best on top."""
-    ordered = sorted(rows, key=lambda row: row.values["objective"].mean, reverse=True)
-    for place, row in enumerate(ordered):
-        interval = row.values["objective"]
-        width = np.nan_to_num(interval.half_width)
-        color = color_of(plan, row.policy)
-        axes.errorbar(interval.mean, place, xerr=width, fmt="o", color=color, ms=5, capsize=3)
-    axes.set_yticks(range(len(ordered)), [row.label for row in ordered], fontsize=7)
-    axes.set_xlabel("objective (Eq. 8), less is better")
+    """Mean objective over mean p, with its interval; fixed splits in one line."""
+    points = {row.policy: (row.values["mean_split"].mean, row.values["objective"]) for row in rows}
+    for policy, (p, objective) in points.items():
+        width, size = np.nan_to_num(objective.half_width), 3 if policy.startswith(FIXED) else 6
+        color = color_of(plan, policy)
+        axes.errorbar(p, objective.mean, yerr=width, fmt="o", color=color, ms=size, capsize=2)
+    held = sorted((p, y.mean) for policy, (p, y) in points.items() if policy.startswith(FIXED))
+    if held:
+        axes.plot(*zip(*held, strict=True), color=FIXED_COLOR, lw=1, label="fixed splits")
+        axes.legend(loc="upper right", fontsize=7)
+    moving = [y.mean for policy, (_, y) in points.items() if not policy.startswith(FIXED)]
+    if held and moving:  # under noise the least splits are worse by far, and of no interest
+        least = min(y for _, y in held)
+        top = max(*moving, least)
+        axes.set_ylim(top=top + 0.3 * (top - min(*moving, least)))
+    axes.set_xlabel("mean p")
+    axes.set_ylabel("objective (Eq. 8), less is better")

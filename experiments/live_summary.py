@@ -63,6 +63,7 @@ METRICS = (
     Metric("perplexity", "perplexity", "{:.2f}"),
     Metric("mean_split", "mean p", "{:.2f}"),
     Metric("ue_gflops", "UE GFLOPs (Eq. 2)", "{:.2f}"),
+    Metric("ue_gflops_counted", "UE GFLOPs (counted)", "{:.2f}"),
     Metric("ms_p50", "ms per token, p50", "{:.2f}"),
     Metric("ms_p95", "p95", "{:.2f}"),
     Metric("air_ms_p50", "of it on the air, p50", "{:.2f}"),
@@ -91,6 +92,7 @@ def metrics(plan: Plan, record: Record, clean_nll: float) -> dict[str, float]:
         "perplexity": exp(nll),
         "mean_split": record["mean_split"],
         "ue_gflops": record["ue_flops"] / 1e9,
+        "ue_gflops_counted": record["ue_flops_counted"] / 1e9,
         "ms_p50": record["ms_per_token"]["p50"],
         "ms_p95": record["ms_per_token"]["p95"],
         "air_ms_p50": record["air_ms_per_token"]["p50"],
@@ -177,6 +179,26 @@ def to_csv(rows: Sequence[Row]) -> str:
             for number in (interval.mean, interval.half_width)
         ]
         writer.writerow([row.scenario, row.policy, row.seeds, int(row.best_fixed), *cells])
+    return out.getvalue()
+
+
+def course_csv(plan: Plan, records: Sequence[Record]) -> str:
+    """What the picture draws over the tokens: each policy's split under the first seed, and the
+    channel's truth. Noise that is set by an SNR follows the split: then it is the first policy's.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    moving = [policy for policy in plan.policies if not policy.startswith(FIXED)] or plan.policies
+    writer.writerow(["scenario", "seed", "tokens", "sigma", "loss", *(f"p {p}" for p in moving)])
+    found = {(r["scenario"], r["policy"], r["seed"]): r["course"] for r in records}
+    for scenario in plan.scenarios:
+        courses = [found[scenario, policy, plan.seeds[0]] for policy in moving]
+        tokens = 0
+        for frames in zip(*courses, strict=True):
+            tokens += frames[0]["tokens"]
+            channel = (frames[0]["sigma"], frames[0]["loss"])
+            splits = (frame["split"] for frame in frames)
+            writer.writerow([scenario, plan.seeds[0], tokens, *channel, *splits])
     return out.getvalue()
 
 

@@ -29,17 +29,7 @@ def layer_flops(tokens: int, hidden_size: int, heads: int) -> float:
     return 3 * n * d**2 / heads + 2 * n**2 * d / heads + 9 * n * d**2
 
 
-def decoder_layer_flops(
-    tokens: int, hidden_size: int, mlp_size: int, heads: int, kv_heads: int
-) -> float:
-    """By hand, of a layer with grouped-query attention and an MLP of three matrices; every head is
-    hidden_size/heads wide, every token attends to every other, and only products count."""
-    n, d = tokens, hidden_size
-    projections = 4 * n * d**2 * (1 + kv_heads / heads)
-    return projections + 4 * n**2 * d + 6 * n * d * mlp_size
-
-
-def measured_layer_flops(partition: ModelPartition, layer: int, tokens: int) -> int:
+def counted_layer_flops(partition: ModelPartition, layer: int, tokens: int) -> int:
     """As torch's counter sees it when the real layer reads `tokens` tokens; products only.
 
     Attention is run unfused, since the counter has no formula for the CPU's fused kernel: every

@@ -118,6 +118,16 @@ class Scorer:
             returns = act(self.process.action_values(returns)).T
         return self._mean(returns)
 
+    def endless_return(self, gamma: float) -> float:
+        """Mean return, of an episode, of what is best for an endless discounted process: of what
+        an agent aims at that bootstraps where an episode is cut, without its errors of learning.
+
+        Raises:
+            ValueError: gamma is not in [0, 1).
+        """
+        actions = self.process.endless_actions(gamma)
+        return self._mean(self.process.returns(self.config.episode_steps, chosen(actions)))
+
     def _return(self, wanted: Ints) -> float:
         """Mean return of moving towards `wanted`, [n, splits], counted from 0."""
         u = self.config.max_move

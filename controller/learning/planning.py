@@ -81,6 +81,26 @@ class Process:
 
     def first_actions(self, steps: int) -> Ints:
         """What the optimum does first: int [n, S]. Among equals the shortest move, then up."""
-        values = self.action_values(self.returns(steps - 1, best))
+        return self._greatest(self.action_values(self.returns(steps - 1, best)))
+
+    def endless_actions(self, gamma: float) -> Ints:
+        """What the optimum of the endless process does, its rewards discounted: int [n, S].
+
+        By value iteration, until every value is within 1e-6 of a reward's range of its limit: what
+        is left is at most gamma / (1 - gamma) times the last change.
+
+        Raises:
+            ValueError: gamma is not in [0, 1), where there is no limit.
+        """
+        if not 0 <= gamma < 1:
+            raise ValueError(f"gamma: {gamma}")
+        after = np.zeros_like(self.rewards)
+        near = 1e-6 * (1 - gamma) * (float(np.ptp(self.rewards)) or 1.0)
+        while True:
+            before, after = after, best(self.action_values(gamma * after)).T
+            if gamma * np.abs(after - before).max() <= near:
+                return self._greatest(self.action_values(gamma * after))
+
+    def _greatest(self, values: Floats) -> Ints:
         order = sorted(range(len(self.moves)), key=lambda a: (abs(self.moves[a]), -self.moves[a]))
         return np.asarray(np.array(order)[values[:, order].argmax(axis=1)].T)

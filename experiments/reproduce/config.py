@@ -11,7 +11,7 @@ from airsplit.checkpoint import EMBEDDED
 from airsplit.errors import InputError
 from airsplit.text import SAMPLE
 from controller.learning.cases import Case
-from controller.learning.dynamics import ReleasedDrift
+from controller.learning.dynamics import Drift, ReleasedDrift
 from controller.learning.environment import EnvironmentConfig
 from controller.learning.hyperparameters import agent_config
 from controller.learning.published import PublishedReward
@@ -125,6 +125,22 @@ class Setting:
 
     def load(self) -> Reward:
         return self.reward.load()
+
+    @property
+    def channel(self) -> str:
+        """How a channel goes on, for a caption."""
+        match self.environment.dynamics:
+            case Drift(sd=sd):
+                share = self.environment.fading_share
+                return (
+                    f"The channel: σ (or the loss) walks at random by {sd:.1%} of its range a step "
+                    f"(docs/policy.md); of (σ, m), {share:.0%} of the episodes fade."
+                )
+            case ReleasedDrift(rate=rate):
+                return (
+                    f"The channel: each layer that the split moves on takes {rate:.2%} of the loss."
+                )
+        return f"The channel: {self.environment.dynamics.describe()['dynamics']}."
 
 
 PUBLISHED = "published"

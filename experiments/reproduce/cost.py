@@ -87,9 +87,18 @@ def cost(spec: dict[str, Any]) -> dict[str, Any]:
         started = time.perf_counter()
         agent.learn(spec["steps"])
         seconds = time.perf_counter() - started
+    return {"step_seconds": per_step, "train_seconds": seconds, "peak_mb": peak_mb()}
+
+
+def peak_mb() -> float:
+    """Greatest resident memory of this program. On Linux ru_maxrss would not do: it begins with
+    that of the program which started this one."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        lines = status.read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak_mb = peak / (2**20 if sys.platform == "darwin" else 2**10)
-    return {"step_seconds": per_step, "train_seconds": seconds, "peak_mb": peak_mb}
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def main() -> None:

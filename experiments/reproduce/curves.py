@@ -98,6 +98,13 @@ def curve_rows(panel: str, line: str, group: Sequence[Trained]) -> list[list[obj
     return [[panel, line, int(n), *found, len(group)] for n, *found in cells]
 
 
+def reference_rows(panel: str, group: Sequence[Trained], of: str = "") -> list[list[object]]:
+    """The optimum's and chance's return, at any number of steps; for `CURVE_FIELDS`."""
+    scores = group[0].scores
+    names = (("optimum", "optimal"), ("random", "random"))
+    return [[panel, name + of, "", float(scores[key]), "", "", ""] for name, key in names]
+
+
 def fractions(group: Sequence[Trained]) -> list[float]:
     """x of each seed, at the end."""
     return [one.fraction for one in group]
@@ -146,6 +153,11 @@ def return_text(group: Sequence[Trained]) -> str:
     """J with its interval, and x."""
     x = Interval.of(fractions(group)).text("{:.3f}")
     return f"J {Interval.of(finals(group)).text('{:.4f}')}; x {x}"
+
+
+def least_text(group: Sequence[Trained]) -> str:
+    """The worst seed's x."""
+    return f"x ≥ {min(fractions(group)):.3f} of {len(group)} seeds"
 
 
 def optimum_text(group: Sequence[Trained]) -> str:

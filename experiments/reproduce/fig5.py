@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from controller.learning.cases import Case
-from experiments.reproduce import curves
+from controller.learning.way import MobilityDynamics
+from experiments.reproduce import curves, horizon
 from experiments.reproduce.config import MARGIN, Context, Setting
 from experiments.reproduce.result import NOT_GIVEN, Picture, Result, Row, csv_text
 from experiments.reproduce.statistics import Claim, Finding, alike, difference
-from experiments.reproduce.trainings import Trained
+from experiments.reproduce.trainings import Trained, Training
 
 CASES = (Case.L, Case.H, Case.A)
-PPO, SURROGATE = "PPO", "PPO, surrogate"
+PPO, SURROGATE, OURS = "PPO", "PPO, surrogate", "PPO, our settings"
 BASELINES = ("A2C", "DQN")
+CUT = "{}, without bootstrapping"
+MOBILE = "{} under mobility"
 
 Groups = dict[tuple[Case, str], list[Trained]]
 
@@ -30,29 +33,42 @@ def make(context: Context) -> Result:
     for setting in context.settings:
         found = _trained(context, setting)
         claims += _claims(setting, found)
-        rows += [
-            Row(f"{setting.title}: case {case}, {line}", NOT_GIVEN,
-                curves.return_text(group), curves.optimum_text(group))
-            for (case, line), group in found.items()
-        ]  # fmt: skip
+        rows += _rows(setting, found)
         pictures.append(_picture(context, setting, found))
     title = "Fig. 5: learning in the cases L, H and A"
     return Result("fig5", title, tuple(claims), tuple(rows), tuple(pictures))
 
 
 def _trained(context: Context, setting: Setting) -> Groups:
-    wanted = {
-        (case, name): context.wanted(setting, name.lower(), case=case)
-        for case in CASES
-        for name in (PPO, *BASELINES)
-    }
-    if setting.surrogate is not None:
-        for case in CASES:
-            wanted[case, SURROGATE] = context.wanted(
-                setting, case=case, surrogate=setting.surrogate
+    wanted: dict[tuple[Case, str], list[Training]] = {}
+    for case in CASES:
+        for name in (PPO, *BASELINES):
+            algorithm = name.lower()
+            wanted[case, name] = context.wanted(setting, algorithm, case=case)
+            cut = context.wanted(setting, algorithm, changes={"bootstrap": False}, case=case)
+            wanted[case, CUT.format(name)] = cut
+        wanted[case, OURS] = context.wanted(setting, preset="best", case=case)
+        if setting.surrogate is not None:
+            on = setting.surrogate
+            wanted[case, SURROGATE] = context.wanted(setting, case=case, surrogate=on)
+    if setting.surrogate is not None:  # where there is a model, and a way that its UE may go
+        for name, preset in ((PPO, "table4"), (OURS, "best")):
+            wanted[Case.A, MOBILE.format(name)] = context.wanted(
+                setting, preset=preset, case=Case.A, dynamics=MobilityDynamics()
             )
     found = context.train(f"fig5, {setting.name}", list(wanted.values()))
     return dict(zip(wanted, found, strict=True))
+
+
+def _rows(setting: Setting, found: Groups) -> list[Row]:
+    """Each line, and what tells why it ends there (`horizon`)."""
+    rows = [horizon.row(setting, case) for case in CASES]
+    for (case, line), group in found.items():
+        moves = "" if line.endswith("mobility") else horizon.moves_text(setting, case, group)
+        ours = f"{curves.return_text(group)}{moves}"
+        what = f"{setting.title}: case {case}, {line}"
+        rows.append(Row(what, NOT_GIVEN, ours, curves.optimum_text(group)))
+    return rows
 
 
 def _claims(setting: Setting, found: Groups) -> list[Claim]:
@@ -70,44 +86,48 @@ def _claims(setting: Setting, found: Groups) -> list[Claim]:
         )
 
     near = alike(MARGIN)
+    within = f"Alike is within {MARGIN:g} of the way from random to the optimum."
     claims = [
         Claim(setting.title, "In cases H and A, PPO ends above A2C and DQN",
-              findings((Case.H, Case.A), PPO, BASELINES), DEFAULTS),
+              findings((Case.H, Case.A), PPO, BASELINES),
+              f"{DEFAULTS} {horizon.reason(setting, Case.H, Case.A)}"),
         Claim(setting.title, "In case L, PPO, A2C and DQN end alike",
               findings((Case.L,), PPO, BASELINES, rule=near),
-              f"Alike is within {MARGIN:g} of the way from random to the optimum."),
+              f"{within} {horizon.reason(setting, Case.L)}"),
     ]  # fmt: skip
     if setting.surrogate is not None:
         claims.append(
             Claim(setting.title, "PPO that learns on the surrogate ends like PPO on true rewards",
                   findings(CASES, PPO, (SURROGATE,), rule=near),
-                  f"Both are scored on the measured table; alike is within {MARGIN:g}.")
+                  f"Both are scored on the measured table. {within} "
+                  f"{horizon.reason(setting, *CASES)}")
         )  # fmt: skip
     return claims
 
 
 def _picture(context: Context, setting: Setting, found: Groups) -> Picture:
-    lines = list(dict.fromkeys(line for _, line in found))
+    drawn = [line for line in (PPO, *BASELINES, SURROGATE, OURS) if (Case.A, line) in found]
 
     def draw(grid: Any) -> None:
         for axes, case in zip(grid[0], CASES, strict=True):
-            groups = [found[case, line] for line in lines]
-            for i, (line, group) in enumerate(zip(lines, groups, strict=True)):
-                width = 3 - 0.6 * i  # where lines lie on each other all are seen
+            groups = [found[case, line] for line in drawn]
+            for i, (line, group) in enumerate(zip(drawn, groups, strict=True)):
+                width = 3 - 0.5 * i  # where lines lie on each other all are seen
                 curves.plot(axes, group, curves.COLORS[i], line, width)
             curves.references(axes, groups[0])
             curves.finish(axes, f"case {case}", groups)
-        curves.legend(grid[0][0], 6)
+        curves.legend(grid[0][0], 7)
 
-    rows = [
-        row
-        for (case, line), group in found.items()
-        for row in curves.curve_rows(f"case {case}", line, group)
-    ]
+    rows = []
+    for case in CASES:
+        for line in drawn:
+            rows += curves.curve_rows(f"case {case}", line, found[case, line])
+        rows += curves.reference_rows(f"case {case}", found[case, PPO])
     caption = (
         f"Exact mean return of the greedy policy over all start states, {setting.title}; mean of "
         f"{context.config.seed_count} seeds with its 95 % band. 3 actions, episodes of 5 steps, "
-        "Table 4's settings. Dashed: dynamic programming; dotted: random moves."
+        "Table 4's settings, and PPO with ours (docs/policy.md) besides. Dashed: dynamic "
+        f"programming; dotted: random moves. {setting.channel}"
     )
     title = f"Fig. 5, {setting.title}"
     return Picture(f"fig5-{setting.name}", title, curves.picture(1, 3, draw),

@@ -12,7 +12,7 @@ from controller.learning.hyperparameters import PpoConfig
 from controller.learning.optimum import NextSplits
 from controller.learning.reward import Reward
 from experiments.live_summary import Interval
-from experiments.reproduce import curves
+from experiments.reproduce import curves, horizon
 from experiments.reproduce.config import Context, Setting
 from experiments.reproduce.result import NOT_GIVEN, Picture, Result, Row, csv_text
 from experiments.reproduce.statistics import Claim, Finding, difference
@@ -110,7 +110,9 @@ def _claims(setting: Setting, found: Returns) -> list[Claim]:
 
     return [
         Claim(setting.title, "Trained agents get higher rewards than random and untrained ones",
-              findings("mean return", mean, +1)),
+              findings("mean return", mean, +1),
+              f"An untrained network is no chance: its best-scored move is often one and the same. "
+              f"{horizon.reason(setting, setting.environment.case)}"),
         Claim(setting.title, "Trained agents' rewards are distributed more tightly",
               findings("standard deviation over episodes", spread, -1),
               "Most of this spread is that of the start states, which no policy chooses; the "
@@ -135,19 +137,18 @@ def _picture(context: Context, setting: Setting, found: Returns) -> Picture:
         axes.set(title=setting.title, ylabel="return of an episode")
         axes.grid(visible=False, axis="x")
 
-    quantiles = (0.025, 0.25, 0.5, 0.75, 0.975)
-    rows = [
-        [name, seed, float(values.mean()), float(values.std(ddof=1)),
-         *map(float, np.quantile(values, quantiles))]
-        for name in names
-        for seed, values in enumerate(found[name])
-    ]  # fmt: skip
+    rows = (
+        [seed, episode, *(float(found[name][seed, episode]) for name in names)]
+        for seed in range(context.config.seed_count)
+        for episode in range(EPISODES)
+    )
     caption = (
         f"Returns of {EPISODES} episodes for each of {context.config.seed_count} seeds, "
         f"{setting.title}, case {setting.environment.case}, 3 actions, 5 steps; PPO with Table 4's "
         f"settings after {context.config.step_count} steps. Dot: median; bar: quartiles. Untrained "
-        "is PPO's network as it begins, its best-scored move taken, as the trained one's is."
+        "is PPO's network as it begins, its best-scored move taken, as the trained one's is. "
+        f"{setting.channel}"
     )
-    fields = ("strategy", "seed", "mean", "sd", *(f"q{100 * q:g}" for q in quantiles))
+    fields = ("seed", "episode", *names)
     return Picture(f"fig6-{setting.name}", f"Fig. 6, {setting.title}", curves.picture(1, 1, draw),
                    csv_text(fields, rows), caption)  # fmt: skip

@@ -41,7 +41,8 @@ SHORT = 0.05
 """Of the table's range, by which that of given records may end before it does."""
 
 RANDOM_SEED = 1
-"""Of the channels for the surrogates. The table's radio draws are seed 0: no draw is shared."""
+"""Of the channels for the surrogates, which have it and what follows; the table's radio draws are
+seed 0: no draw is shared."""
 
 FIG3_WINDOWS = 6
 """Times as many windows as a record's."""
@@ -108,7 +109,7 @@ def measure(config: ReproduceConfig, progress: Progress) -> Measured:
 
 
 def _table(config: ReproduceConfig, progress: Progress) -> PerplexityTable:
-    sigmas, shapes = (QUICK_SIGMAS, QUICK_SHAPES) if config.quick else (SIGMAS, SHAPES)
+    sigmas, shapes = table_axes(config)
     channels = list(designs.grid(sigmas, shapes, (), (), seed=0))
     windows = config.window_count
     name = "table-quick.jsonl" if config.quick else "table.jsonl"
@@ -133,20 +134,39 @@ def _records(config: ReproduceConfig, progress: Progress) -> dict[str, list[Path
         for path in config.records:
             found.setdefault(read_records([path]).space.names[0], []).append(path)
         return found
-    # Of the end of a range there are always records, so that the surrogate answers up to it.
-    faded = 40 if config.quick else 150
-    lossy = 16 if config.quick else 40
-    ends = [designs.fading(s, m, RANDOM_SEED) for s in (0.0, SIGMAS[-1]) for m in (inf, 1.0)]
-    fading = designs.random_fading(faded, (0.0, SIGMAS[-1]), (1.0, inf), RANDOM_SEED + 1)
-    edges = [designs.erasure(loss, RANDOM_SEED) for loss in LOSSES]
-    erasure = designs.random_erasure(lossy, LOSSES, RANDOM_SEED + 1)
-    files = {"sigma": ("fading.jsonl", ends + fading), "loss": ("loss.jsonl", edges + erasure)}
+    faded, lossy = channel_counts(config)
+    fading = designs.random_fading(faded, (0.0, SIGMAS[-1]), (1.0, inf), RANDOM_SEED)
+    erasure = designs.random_erasure(lossy, LOSSES, RANDOM_SEED)
+    files = {"sigma": ("fading.jsonl", fading), "loss": ("loss.jsonl", erasure)}
     windows = config.window_count
     folder = measured_folder(config, windows)
     for name, channels in files.values():
         name = _quick(name, config)
         collected(config, channels, name, windows, progress)
     return {state: [folder / _quick(name, config)] for state, (name, _) in files.items()}
+
+
+def channel_counts(config: ReproduceConfig) -> tuple[int, int]:
+    """Channels of the surrogates' records: with fading, with erasure."""
+    return (40, 16) if config.quick else (150, 150)
+
+
+def recorded(config: ReproduceConfig) -> tuple[str, str]:
+    """The commands that give the same records."""
+    faded, lossy = channel_counts(config)
+    of = f"--seed {RANDOM_SEED} --windows {config.window_count} --window {config.window}"
+    of += f" --model {config.model} --dataset {config.dataset}"
+    noise = f"--sigma 0 {SIGMAS[-1]:g} --m 1 inf --out fading.jsonl"
+    loss = f"--loss {LOSSES[0]:g} {LOSSES[1]:g} --out loss.jsonl"
+    return (
+        f"airsplit collect --random {faded} {noise} {of}",
+        f"airsplit collect --random {lossy} {loss} {of}",
+    )
+
+
+def table_axes(config: ReproduceConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The table's sigma and m."""
+    return (QUICK_SIGMAS, QUICK_SHAPES) if config.quick else (SIGMAS, SHAPES)
 
 
 def _quick(name: str, config: ReproduceConfig) -> str:

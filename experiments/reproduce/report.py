@@ -25,6 +25,10 @@ JUDGED = (
     "likeness, it is *seen* where the whole interval lies within the margin, *opposite* where all "
     "of it lies outside. A claim is seen, or opposite, where all of its findings are."
 )
+PLOTS = (
+    "The paper's plots were not digitised: of Fig. 3, 5, 6, 8 and 9 it gives curves without their "
+    "numbers, and its column says *not given*. What its text says of them is what is judged."
+)
 RETURNS = (
     "J is the exact mean return of the greedy policy over all start states, J* that of the optimum "
     "by dynamic programming, x = (J − J_random)/(J* − J_random). ± and the numbers in parentheses "
@@ -40,6 +44,9 @@ class Report:
     results: tuple[Result, ...]
     remarks: tuple[str, ...]
     """What was left out, and why."""
+
+    explained: tuple[str, ...]
+    """Paragraphs below the claims: reasons that many of them have in common."""
 
     configuration: str
     """As text: command, seeds, steps, versions, machine."""
@@ -74,6 +81,8 @@ def markdown(report: Report) -> str:
         JUDGED,
         _markdown_table(CLAIM_HEADING, claims),
         RETURNS,
+        PLOTS,
+        *report.explained,
     ]
     for result in report.results:
         parts.append(f"## {result.title}")
@@ -100,6 +109,7 @@ def page(report: Report) -> str:
         _paragraph(JUDGED.replace("*", "")),
         _html_table(CLAIM_HEADING, claims),
         _paragraph(RETURNS),
+        *(_paragraph(text.replace("*", "")) for text in (PLOTS, *report.explained)),
     ]
     for result in report.results:
         parts.append(f"<h2>{html.escape(result.title)}</h2>")

@@ -12,7 +12,7 @@ from typing import Any
 
 from airsplit.errors import InputError
 from experiments.collect import model_name
-from experiments.reproduce import report
+from experiments.reproduce import horizon, report
 from experiments.reproduce.config import (
     Context,
     ReproduceConfig,
@@ -20,6 +20,7 @@ from experiments.reproduce.config import (
     measured_setting,
     published_setting,
 )
+from experiments.reproduce.measured import measure, recorded
 from experiments.reproduce.result import Result
 from experiments.reproduce.trainings import Trainings
 
@@ -59,7 +60,9 @@ def reproduce(
     for result in results:
         for picture in result.pictures:
             picture.write(config.out)
-    told = report.Report(tuple(results), remarks, _configuration(config, command))
+    told = report.Report(
+        tuple(results), remarks, _explained(context), _configuration(config, command)
+    )
     _write(config, told)
     return {
         "claims": [
@@ -78,12 +81,16 @@ def _make(target: str, context: Context) -> Result:
     return result
 
 
+def _explained(context: Context) -> tuple[str, ...]:
+    if not context.settings:
+        return ()
+    return (horizon.EXPLAINED, *map(horizon.paragraph, context.settings))
+
+
 def _settings(config: ReproduceConfig, progress: Callable[[str], None]) -> tuple[Setting, ...]:
     """The authors' first. Fig. 3 alone needs none."""
     found = [] if config.reward is None else [published_setting(config.reward)]
     if config.embedded and set(config.targets) != {"fig3"}:
-        from experiments.reproduce.measured import measure
-
         measured = measure(config, progress)
         name = model_name(config.model)
         found.append(measured_setting(name, measured.table, measured.surrogates))
@@ -98,7 +105,9 @@ def _configuration(config: ReproduceConfig, command: str) -> str:
         f"model: {model_name(config.model)}, {config.window_count} windows of {config.window} "
         f"tokens of {config.dataset} a record (Fig. 3: six times as many)"
     )
-    records = "given" if config.records else "collected"
+    records = "given"
+    if not config.records:
+        records = "collected, as by " + " and ".join(recorded(config))
     return "\n".join([
         command,
         f"seeds: 0-{config.seed_count - 1}; {config.step_count} environment steps a training, "

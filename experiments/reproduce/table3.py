@@ -8,11 +8,14 @@ from typing import Any
 
 from controller.learning.surrogate import Surrogate
 from experiments.live_summary import Interval
-from experiments.reproduce import cost, curves
-from experiments.reproduce.config import MARGIN, PUBLISHED, Context, Setting
-from experiments.reproduce.result import Picture, Result, Row, csv_text
+from experiments.reproduce import cost, curves, horizon
+from experiments.reproduce.config import MARGIN, MOVES, PUBLISHED, Context, Setting
+from experiments.reproduce.result import NOT_GIVEN, Picture, Result, Row, csv_text
 from experiments.reproduce.statistics import Claim, Finding, alike, difference
 from experiments.reproduce.trainings import Source, Trained
+
+LARGER = (2, 3)
+"""u of 5 and 7 actions."""
 
 PAPER_REWARD = {"without": 2.9736, "with": 2.9663}
 PAPER_DURATION = {"without": "> 24 d", "with": "7.7 min"}
@@ -34,7 +37,8 @@ def make(context: Context) -> Result:
             pictures.append(picture)
         elif setting.surrogate is not None:
             claim, found = _rewards(context, setting)
-            found += [_surrogate_row(source) for source in (setting.surrogate, *setting.also)]
+            for source in (setting.surrogate, *setting.also):
+                found += _surrogate_rows(source)
             costs = _costs(context, setting)
             claims += [claim, *_cost_claims(context, setting, costs)]
             rows += found + _cost_rows(context, setting, costs)
@@ -43,8 +47,10 @@ def make(context: Context) -> Result:
 
 
 def _published(context: Context, setting: Setting) -> tuple[Claim, list[Row], Picture]:
-    table4, best = context.train(
-        "table3, published", [context.wanted(setting), context.wanted(setting, preset="best")]
+    ours = [context.wanted(setting, preset="best", max_move=u) for u in LARGER]
+    table4, best, *larger = context.train(
+        "table3, published",
+        [context.wanted(setting), context.wanted(setting, preset="best"), *ours],
     )
     scores = table4[0].scores
     gap = scores["optimal"] - scores["random"]
@@ -52,9 +58,12 @@ def _published(context: Context, setting: Setting) -> tuple[Claim, list[Row], Pi
     paper = f"{PAPER_REWARD['with']} (x {theirs:.3f})"
     rows = [
         Row(f"{setting.title}: return, PPO, Table 4's settings", paper,
-            curves.return_text(table4), curves.optimum_text(table4)),
+            _text(table4), curves.optimum_text(table4)),
         Row(f"{setting.title}: return, PPO, our settings", paper,
-            curves.return_text(best), curves.optimum_text(best)),
+            _text(best), curves.optimum_text(best)),
+        *(Row(f"{setting.title}: return, PPO, our settings, {2 * u + 1} actions", NOT_GIVEN,
+              _text(group), curves.optimum_text(group))
+          for u, group in zip(LARGER, larger, strict=True)),
     ]  # fmt: skip
     off = [one.fraction - theirs for one in table4]
     claim = Claim(
@@ -62,9 +71,13 @@ def _published(context: Context, setting: Setting) -> tuple[Claim, list[Row], Pi
         (Finding("x of ours less the paper's", Interval.of(off), alike(MARGIN)),),
         f"Alike is within {MARGIN:g} of the way from random to the optimum. Ours is the exact "
         "return of the greedy policy over all starts; the paper does not say how it averaged, nor "
-        "over how many seeds.",
+        f"over how many seeds. {horizon.reason(setting, setting.environment.case)}",
     )  # fmt: skip
     return claim, rows, _picture(context, setting, {"Table 4": table4, "our settings": best})
+
+
+def _text(group: list[Trained]) -> str:
+    return f"{curves.return_text(group)}; {curves.least_text(group)}"
 
 
 def _picture(context: Context, setting: Setting, found: dict[str, list[Trained]]) -> Picture:
@@ -79,10 +92,15 @@ def _picture(context: Context, setting: Setting, found: dict[str, list[Trained]]
         curves.legend(axes, 3)
 
     rows = [row for name, group in found.items() for row in curves.curve_rows("", name, group)]
+    rows += curves.reference_rows("", found["Table 4"])
+    rows.append(["", "paper", "", PAPER_REWARD["with"], "", "", ""])
+    random = found["Table 4"][0].scores["random"]
     caption = (
         f"Exact mean return of the greedy policy, PPO, {setting.title}, in the released code's "
-        f"episodes, 3 actions; mean of {context.config.seed_count} seeds with its 95 % band. Our "
-        "settings (docs/policy.md) were not found by looking at the optimum's policy."
+        f"episodes, {2 * MOVES + 1} actions; mean of {context.config.seed_count} seeds with its "
+        "95 % band. Our settings (docs/policy.md) were not found by looking at the optimum's "
+        f"policy. Random moves get {random:.3f} with as many actions, more with more of them: the "
+        f"table has each. {setting.channel}"
     )
     return Picture("table3-published", f"Table 3, {setting.title}", curves.picture(1, 1, draw),
                    csv_text(curves.CURVE_FIELDS, rows), caption)  # fmt: skip
@@ -102,26 +120,43 @@ def _rewards(context: Context, setting: Setting) -> tuple[Claim, list[Row]]:
     claim = Claim(
         setting.title, "The reward with the surrogate is about that without",
         (Finding("x with less x without", near, alike(MARGIN)),),
-        f"Both are scored on the measured table; alike is within {MARGIN:g}.",
+        f"Both are scored on the measured table; alike is within {MARGIN:g}. "
+        f"{horizon.reason(setting, setting.environment.case)}",
     )  # fmt: skip
     return claim, rows
 
 
-def _surrogate_row(source: Source) -> Row:
-    """How good it is on channels that it was not trained on; Sec. 5.1 of the paper."""
+def _surrogate_rows(source: Source) -> list[Row]:
+    """How good it is on channels, and on channels and splits, that it was not trained on (Sec. 5.1
+    of the paper): beside the records' own Monte-Carlo error, and linear interpolation."""
     surrogate = Surrogate.load(source.path)
-    state = ", ".join(surrogate.space.names)
+    what = f"surrogate of ({', '.join(surrogate.space.names)}), held-out channels"
     record = surrogate.record
-    test = record.get("scores", {}).get("test")
-    ours = "not scored"
-    if test:
-        ours = (
-            f"MSE {test['mse']:.5f}, MAE {test['mae']:.3f}, in standard deviations of the NLL "
-            f"({test['mae_nll']:.4f} nats); {record['records']} records of {record['channels']} "
-            "channels"
-        )
-    paper = "MSE 0.00548, MAE 0.050, scale not given; 9718 records"
-    return Row(f"surrogate of ({state}), held-out channels", paper, ours, "-")
+    scores = record.get("scores", {})
+    rows = []
+    for key, name, paper in (
+        ("test", what, "MSE 0.00548, MAE 0.050, scale not given; 9718 records"),
+        ("test_unseen_splits", f"{what} and splits", NOT_GIVEN),
+    ):
+        test = scores.get(key)
+        text = _errors_text(test) if test else "not scored"
+        linear = scores.get("baselines", {}).get("linear")
+        if test and key == "test":
+            beside = f"; linear interpolation: MAE {linear['mae_nll']:.4f} nats" if linear else ""
+            text += f"{beside}; {record['records']} records of {record['channels']} channels"
+        rows.append(Row(name, paper, text, "-"))
+    return rows
+
+
+def _errors_text(test: dict[str, Any]) -> str:
+    r2, ratio = test["r2"], test["mae_over_monte_carlo"]
+    parts = [
+        f"MSE {test['mse']:.5f}, MAE {test['mae']:.3f}, in standard deviations of the NLL",
+        f"MAE {test['mae_nll']:.4f} nats",
+        *([f"{ratio:.2f} of the records' Monte-Carlo error"] if ratio is not None else []),
+        *([f"R² {r2:.4f}"] if r2 is not None else []),
+    ]
+    return "; ".join(parts)
 
 
 def _costs(context: Context, setting: Setting) -> Costs:

@@ -14,7 +14,7 @@ from airsplit.partition import ModelPartition
 from airsplit.perplexity import Perplexity, unsplit_nll, windows
 from airsplit.text import load_text, load_tokenizer
 from cli import evaluate_live
-from controller.learning.flops import layer_flops
+from controller.learning.flops import counted_layer_flops, layer_flops
 from experiments.live import compare
 from experiments.live_plan import CLEAN, RUNS_FILE, Plan
 
@@ -73,13 +73,17 @@ def test_a_clean_channel_gives_the_unsplit_perplexity(
     assert records[0]["perplexity"] == pytest.approx(total.value, rel=1e-5)
 
 
-def test_a_fixed_split_is_held_from_the_first_token(records: list[dict[str, Any]]) -> None:
+def test_a_fixed_split_is_held_from_the_first_token(
+    records: list[dict[str, Any]], whole: ModelPartition
+) -> None:
     fixed = records[2]
     assert {frame["split"] for frame in fixed["course"]} == {2}
     assert (fixed["switches"], fixed["handoff_bytes"], fixed["reasons"]) == (0, 0, {})
     crossed = sum(frame["tokens"] for frame in fixed["course"])
     per_layer = layer_flops(WINDOW, 192, 6) / WINDOW
     assert fixed["ue_flops"] == pytest.approx(2 * crossed * per_layer)
+    counted = counted_layer_flops(whole, 0, WINDOW) / WINDOW
+    assert fixed["ue_flops_counted"] == pytest.approx(2 * crossed * counted)
 
 
 def test_a_policy_moves_and_what_it_costs_is_counted(records: list[dict[str, Any]]) -> None:

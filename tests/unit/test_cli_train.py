@@ -198,7 +198,7 @@ def _no_source(path: Path) -> None:
     [
         (_nan, "actor.0.bias has values that are not finite numbers"),
         (_pickle, "is not a safetensors file"),
-        (_other_model, "trained for llama with 16 layers"),
+        (_other_model, "trained for llama with 16 layers, not for airsplit-tiny with 16"),
         (_no_source, "--reward: is missing"),
         (_flags([1]), "policy.json: flags: [1] is not allowed"),
         (_flags({"policy": "x"}), "policy.json: flags: {'policy': 'x'} is not allowed"),

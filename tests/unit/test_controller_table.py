@@ -87,7 +87,8 @@ def _pop(key: str) -> Callable[[dict[str, Any]], object]:
         (lambda r: r.update(m=[8.0, 4.0, 1.0]), "table: m"),
         (lambda r: r["nll"][0][0].__setitem__(0, None), "not finite"),
         (lambda r: r["nll"][0][0].__setitem__(0, "x"), "could not convert"),
-        (lambda r: r.update(clean_nll=9.0), "clean_nll"),
+        (lambda r: r.update(clean_nll=-0.1), "clean_nll"),
+        (lambda r: r.update(chance_nll=inf), "chance_nll"),
     ],
 )
 def test_damaged_tables_are_named(

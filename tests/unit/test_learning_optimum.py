@@ -217,3 +217,43 @@ def test_what_is_served_is_checked(policy: Policy) -> None:
 def test_parameters_are_checked(make: object) -> None:
     with pytest.raises(InputError):
         make()  # type: ignore[operator]
+
+
+def test_the_endless_optimum_solves_bellmans_equation() -> None:
+    gamma, moves = 0.9, (-1, 0, 1)
+    rows = REWARD.rows(np.array([[0.5, 0.25], [2.0, 1.0]]))
+    process = Process(rows, moves, 0.05)
+    actions = process.endless_actions(gamma)
+    for channel in range(2):  # values of this very policy, by linear algebra
+        n = LAYERS + 1
+        follow, paid = np.zeros((n, n)), np.zeros(n)
+        for split in range(n):
+            there = process.reach[split, actions[channel, split]]
+            follow[split, there] = 1
+            paid[split] = rows[channel, there] - 0.05 * abs(there - split)
+        values = np.linalg.solve(np.eye(n) - gamma * follow, paid)
+        for split in range(n):
+            ways = [rows[channel, t] - 0.05 * abs(t - split) + gamma * values[t]
+                    for t in process.reach[split]]  # fmt: skip
+            assert values[split] == pytest.approx(max(ways), abs=1e-5)
+    for wrong in (-0.1, 1.0):
+        with pytest.raises(ValueError, match="gamma"):
+            process.endless_actions(wrong)
+
+
+def test_a_discount_of_nothing_is_greed() -> None:
+    scorer = Scorer.of(REWARD, held(max_move=1), 5)
+    channels = scorer.grid.states[:, :2]
+    greedy = Process(REWARD.rows(channels), (-1, 0, 1)).first_actions(1)
+    np.testing.assert_array_equal(scorer.process.endless_actions(0.0), greedy)
+    assert scorer.endless_return(0.0) <= scorer.optimal
+
+
+def test_the_authors_setting_does_not_pay_a_long_sight() -> None:
+    """Value iteration's numbers of docs/policy.md."""
+    reward = PublishedReward.load(published(".safetensors"))
+    config = EnvironmentConfig(case=Case.RELEASED, max_move=1, dynamics=ReleasedDrift())
+    scorer = Scorer.of(reward, config)
+    span = scorer.optimal - scorer.random
+    found = [(scorer.endless_return(g) - scorer.random) / span for g in (0.99, 0.9, 0.7)]
+    assert found == pytest.approx([0.68, 0.865, 0.975], abs=0.01)

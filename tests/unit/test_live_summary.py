@@ -12,7 +12,14 @@ import pytest
 from controller.learning.reward import RewardForm
 from experiments import live_plots, live_summary
 from experiments.live_plan import CLEAN, Plan
-from experiments.live_summary import Interval, best_fixed, quality_cost, summarise, to_csv
+from experiments.live_summary import (
+    Interval,
+    best_fixed,
+    course_csv,
+    quality_cost,
+    summarise,
+    to_csv,
+)
 
 PLAN = Plan(
     policies=("threshold", "fixed:2", "fixed:8"),
@@ -35,6 +42,7 @@ def record(scenario: str, policy: str, seed: int, nll: float, split: float) -> d
         "nll_sum": 100 * nll,
         "mean_split": split,
         "ue_flops": 1e9 * split,
+        "ue_flops_counted": 3e9 * split,
         "ms_per_token": {"p50": 2.0, "p95": 3.0},
         "air_ms_per_token": {"p50": 0.5, "p95": 0.5},
         "switches": 3 + seed,
@@ -85,6 +93,7 @@ def test_objectives_and_paired_differences() -> None:
     assert threshold.values["switches"].mean == 3.5
     assert late.values["perplexity"].mean == pytest.approx((exp(4.1) + exp(4.3)) / 2)
     assert late.values["ue_gflops"].mean == 8.0
+    assert late.values["ue_gflops_counted"].mean == 24.0
 
 
 def test_lambda_and_form_change_the_objective() -> None:
@@ -125,6 +134,16 @@ def test_the_page_says_what_it_rests_on() -> None:
         assert words in page
     first, *_ = [line for line in page.splitlines() if line.startswith("| ") and "±" in line]
     assert first.startswith("| threshold "), "the least objective comes first"
+
+
+def test_the_courses_of_the_first_seed_are_written_down() -> None:
+    lines = list(csv.DictReader(io.StringIO(course_csv(PLAN, RECORDS))))
+    first = {"scenario": "burst", "seed": "0", "tokens": "10", "sigma": "0.5", "loss": "0.0"}
+    assert lines == [{**first, "p threshold": "4"}, {**first, "tokens": "20", "p threshold": "4"}]
+    held = Plan(
+        policies=("fixed:2", "fixed:8"), scenarios=("burst",), seeds=(1,), reference="fixed:2"
+    )
+    assert course_csv(held, RECORDS).splitlines()[0].endswith(",p fixed:2,p fixed:8")
 
 
 def test_the_picture_is_a_png() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from controller.policy import ModelId
 from controller.table import PerplexityTable
 from experiments.designs import erasure, fading
 from experiments.records import Record, Subject
-from experiments.reproduce import curves, fig3, fig6, fig7, measured, table3
+from experiments.reproduce import curves, fig3, fig6, fig7, horizon, measured, table3
 from experiments.reproduce.config import (
     Context,
     ReproduceConfig,
@@ -104,8 +107,10 @@ def test_every_figure_of_the_authors_setting(tmp_path: Path) -> None:
     assert page.count("data:image/png;base64,") == text.count(".png)") == 6
     with (out / "fig5-published.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {row["line"] for row in rows} == {"PPO", "A2C", "DQN"}
-    assert all(float(row["low"]) <= float(row["mean_return"]) for row in rows)
+    lines = {"PPO", "A2C", "DQN", "PPO, our settings", "optimum", "random"}
+    assert {row["line"] for row in rows} == lines
+    assert all(float(row["low"]) <= float(row["mean_return"]) for row in rows if row["low"])
+    assert sum(row["line"] == "optimum" for row in rows) == 3  # one a case
 
 
 def test_what_is_trained_is_kept(setting: Setting, tmp_path: Path) -> None:
@@ -195,6 +200,16 @@ def test_costs_are_measured(setting: Setting, monkeypatch: pytest.MonkeyPatch) -
     assert found["peak_mb"] > 10
 
 
+def test_peak_memory_is_of_one_program() -> None:
+    """Not of the one that started it, as getrusage has it."""
+    here = np.ones(400 * 2**17)  # 400 MiB
+    command = "from experiments.reproduce.cost import peak_mb; print(peak_mb())"
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, check=True
+    )
+    assert 10 < float(done.stdout) < here.nbytes / 2**20
+
+
 def test_decisions_are_where_episodes_end(setting: Setting) -> None:
     reward, environment = setting.load(), setting.environment
 
@@ -208,9 +223,82 @@ def test_decisions_are_where_episodes_end(setting: Setting) -> None:
 
 def test_violins_know_five_strategies(setting: Setting, tmp_path: Path) -> None:
     (picture,) = fig6.make(context_of(tmp_path, setting)).pictures
-    strategies = {line.split(",")[0].strip('"') for line in picture.csv.splitlines()[1:]}
-    assert strategies == {"trained", "random", "untrained", "optimum"}
-    assert '"trained, surrogate",' in picture.csv
+    rows = list(csv.DictReader(picture.csv.splitlines()))
+    strategies = {"trained", "trained, surrogate", "random", "untrained", "optimum"}
+    assert set(rows[0]) == {"seed", "episode", *strategies}
+    assert len(rows) == 2 * fig6.EPISODES
+    means = {name: np.mean([float(row[name]) for row in rows]) for name in strategies}
+    assert max(means, key=lambda name: means[name]) == "optimum"
+
+
+def test_decisions_have_trends_slopes_and_shares(setting: Setting, tmp_path: Path) -> None:
+    result = fig7.make(context_of(tmp_path, setting))
+    rows = list(csv.DictReader(result.pictures[0].csv.splitlines()))
+    lines = {"Table 4", "our settings", "optimum"}
+    for line in lines:
+        mine = [row for row in rows if row["line"] == line]
+        decided = [row for row in mine if row["kind"] == "decision"]
+        assert len(decided) == 2 * fig7.DECISIONS
+        for kind in ("slope", "r2"):
+            assert [row["seed"] for row in mine if row["kind"] == kind] == ["0", "1"]
+        trend = [row for row in mine if row["kind"] == "loess"]
+        assert all(float(row["low"]) <= float(row["high"]) for row in trend)
+    first = [row for row in rows if (row["line"], row["seed"]) == ("optimum", "0")]
+    x, p = (np.array([float(row[name]) for row in first if row["kind"] == "decision"])
+            for name in ("value", "split"))  # fmt: skip
+    (slope,) = (float(row["value"]) for row in first if row["kind"] == "slope")
+    every = [float(row["value"]) for row in rows
+             if (row["kind"], row["line"]) == ("decision", "optimum")]  # fmt: skip
+    assert slope == pytest.approx(np.polyfit(x, p, 1)[0] * (max(every) - min(every)), rel=1e-4)
+
+
+def test_a_direction_is_told_from_a_split(setting: Setting, tmp_path: Path) -> None:
+    class Down:
+        def next_splits(self, channels: Any, splits: Any) -> Any:
+            return np.maximum(splits - 1, 0)
+
+    class Never(Trained):
+        policy = Down()  # type: ignore[assignment]
+
+    group = [Never(tmp_path, {})] * 2
+    assert horizon.moves_text(setting, Case.H, group) == "; moves −1/0/+1: 100/0/0 %"
+    # Of case L's splits 0, 1 and 2 the first has nowhere to go.
+    assert horizon.moves_text(setting, Case.L, group) == "; moves −1/0/+1: 67/33/0 %"
+
+
+def test_an_aim_that_costs_nothing(setting: Setting) -> None:
+    said = horizon.paragraph(setting)
+    assert "Nowhere here is the aim the reason" in said
+    aimed = horizon.row(setting, Case.H).ours.removeprefix("x ")
+    assert 0.95 < float(aimed) <= 1
+    assert f"{aimed} in case H" in said
+    assert f"{float(aimed):.2f} (case H)." in horizon.reason(setting, Case.H)
+
+
+def test_the_authors_aim_costs(tmp_path: Path) -> None:
+    said = horizon.paragraph(published_setting(published(".safetensors")))
+    assert "The aim itself costs in case H, A, released; elsewhere" in said
+
+
+def scored(tmp_path: Path, **scores: Any) -> list[Any]:
+    surrogate = replace(
+        small_surrogate(small_table()), record={"records": 9, "channels": 3, "scores": scores}
+    )
+    surrogate.save(tmp_path / "scored")
+    return table3._surrogate_rows(Source(tmp_path / "scored"))
+
+
+def test_what_a_surrogate_is_held_to_is_shown(tmp_path: Path) -> None:
+    test = {"mse": 0.01, "mae": 0.1, "mae_nll": 0.02, "mae_over_monte_carlo": 0.8, "r2": 0.96}
+    linear = {"mae_nll": 0.03}
+    rows = scored(
+        tmp_path, test=test, test_unseen_splits={**test, "r2": 0.951}, baselines={"linear": linear}
+    )
+    assert "0.80 of the records' Monte-Carlo error; R² 0.9600" in rows[0].ours
+    assert "linear interpolation: MAE 0.0300 nats; 9 records of 3 channels" in rows[0].ours
+    assert rows[1].what.endswith("held-out channels and splits")
+    assert rows[1].ours.endswith("R² 0.9510")
+    assert [row.ours for row in scored(tmp_path)] == ["not scored"] * 2
 
 
 def curve(returns: list[float], optimal: float = 1.0, random: float = 0.0) -> Trained:
