@@ -130,8 +130,11 @@ class Edges:
 
     def is_used(self, edge: str) -> bool:
         """Whether one of two sessions goes to it."""
-        with self.session("e"), self.session("f"):
-            return edge in (self.edge_of("e"), self.edge_of("f"))
+        try:
+            with self.session("e"), self.session("f"):
+                return edge in (self.edge_of("e"), self.edge_of("f"))
+        except SessionLimitError:  # the other one is not there again
+            return False
 
     def switched(self, split: int) -> list[int]:
         """How many sessions each edge has prepared for a split."""

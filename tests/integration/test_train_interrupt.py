@@ -33,7 +33,8 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tmp_path: Path) -> None:
     finally:
         running.kill()
     assert running.returncode == 130, errors
-    assert errors == "airsplit train: interrupted\n"
+    assert errors.endswith("airsplit train: interrupted\n")  # gRPC may say something at an exit
+    assert "Traceback" not in errors
     record, _ = checkpoint.load(tmp_path / CHECKPOINT_FILE)
     steps = record["counters"]["num_timesteps"]
     assert steps % 400 == 0
