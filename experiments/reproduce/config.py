@@ -131,14 +131,15 @@ class Setting:
         """How a channel goes on, for a caption."""
         match self.environment.dynamics:
             case Drift(sd=sd):
-                share = self.environment.fading_share
+                share = 100 * self.environment.fading_share
                 return (
-                    f"The channel: σ (or the loss) walks at random by {sd:.1%} of its range a step "
-                    f"(docs/policy.md); of (σ, m), {share:.0%} of the episodes fade."
+                    f"The channel: σ (or the loss) walks at random by {100 * sd:g} % of its range "
+                    f"a step (docs/policy.md); of (σ, m), {share:g} % of the episodes fade."
                 )
             case ReleasedDrift(rate=rate):
+                share = 100 * rate
                 return (
-                    f"The channel: each layer that the split moves on takes {rate:.2%} of the loss."
+                    f"The channel: a layer up takes {share:g} % of the loss, a layer down adds it."
                 )
         return f"The channel: {self.environment.dynamics.describe()['dynamics']}."
 

@@ -15,6 +15,9 @@ from experiments.reproduce.trainings import Trained, Training
 CASES = (Case.L, Case.H, Case.A)
 PPO, SURROGATE, OURS = "PPO", "PPO, surrogate", "PPO, our settings"
 BASELINES = ("A2C", "DQN")
+DRAWN = (PPO, *BASELINES, SURROGATE, OURS)
+"""In the order of their colours."""
+
 CUT = "{}, without bootstrapping"
 MOBILE = "{} under mobility"
 
@@ -106,14 +109,14 @@ def _claims(setting: Setting, found: Groups) -> list[Claim]:
 
 
 def _picture(context: Context, setting: Setting, found: Groups) -> Picture:
-    drawn = [line for line in (PPO, *BASELINES, SURROGATE, OURS) if (Case.A, line) in found]
+    drawn = [line for line in DRAWN if (Case.A, line) in found]
 
     def draw(grid: Any) -> None:
         for axes, case in zip(grid[0], CASES, strict=True):
             groups = [found[case, line] for line in drawn]
             for i, (line, group) in enumerate(zip(drawn, groups, strict=True)):
                 width = 3 - 0.5 * i  # where lines lie on each other all are seen
-                curves.plot(axes, group, curves.COLORS[i], line, width)
+                curves.plot(axes, group, curves.COLORS[DRAWN.index(line)], line, width)
             curves.references(axes, groups[0])
             curves.finish(axes, f"case {case}", groups)
         curves.legend(grid[0][0], 7)
