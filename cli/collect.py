@@ -146,8 +146,7 @@ def collect(
         raise InputError.of("--out", str(out), "a file in a directory that exists")
     began = time.monotonic()
     with Collector(config) as collector, RecordFile(out, collector.subject) as file:
-        if len(config.devices) > 1 and len(collector.tasks(channels, file.keys)) > 1:
-            collector.start()  # now, so that it is in no record's seconds
+        collector.prepare(channels, file.keys)  # now, so that it is in no record's seconds
         started = time.monotonic()
         new = 0
         for record in watched(collector, channels, file.keys):

@@ -153,7 +153,7 @@ class Collector:
             AirSplitError: a worker has gone, or cannot compile.
         """
         tasks = self.tasks(channels, known)
-        if len(self.config.devices) == 1 or len(tasks) < 2:
+        if not self._takes_workers(tasks):
             for task in tasks:
                 yield from self._made(task, *measure(self.scorer, task))
             return
@@ -169,6 +169,20 @@ class Collector:
         finally:
             for future in futures:
                 future.cancel()
+
+    def prepare(
+        self, channels: Sequence[ChannelConfig], known: frozenset[Key] | set[Key] = frozenset()
+    ) -> None:
+        """Starts the workers if `records` will need them.
+
+        Raises:
+            AirSplitError: a worker has gone, or cannot compile.
+        """
+        if self._takes_workers(self.tasks(channels, known)):
+            self.start()
+
+    def _takes_workers(self, tasks: Sequence[Task]) -> bool:
+        return len(self.config.devices) > 1 and len(tasks) > 1
 
     def tasks(
         self, channels: Sequence[ChannelConfig], known: frozenset[Key] | set[Key] = frozenset()
