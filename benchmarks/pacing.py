@@ -7,7 +7,10 @@ How late a frame comes, in milliseconds beyond the time that is accounted for:
 - `socket`: of one session through an emulator that is a process of its own, from the UE's write to
   the edge's receipt, less the queue, airtime and delay that are reported; its delay jitters and its
   rate is limited;
-- `socket_ideal`: the same without any delay: what gRPC and the emulator take;
+- `calibrated`: the same with the median of `socket` as the emulator's --transport-ms: gRPC and the
+  emulator are then part of the channel's time, and not on top of it; `absolute` is of the same
+  figures without their sign;
+- `socket_ideal`: the same as `socket` without any delay: what gRPC and the emulator take;
 - `hop`: one hop of the same frames, at the pace of `socket`, with no emulator. Between paced frames
   cores fall asleep, and to wake one takes its time at each hop. The emulator's way is two.
 
@@ -26,6 +29,7 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,35 +138,58 @@ class Times(NamedTuple):
         return [took - said for took, said in zip(self.took, self.accounted, strict=True)]
 
 
-async def sockets(frames: int) -> list[Times]:
-    """One session through a real emulator without delay, PACED and FLOODED, and one past it."""
+class Sockets(NamedTuple):
+    """One session each."""
+
+    ideal: Times
+    paced: Times
+    flooded: Times
+    hop: Times
+    calibrated: Times
+    transport_ms: float
+    """Of `calibrated`."""
+
+
+async def sockets(frames: int) -> Sockets:
+    """Through a real emulator without delay, PACED and FLOODED, past it, and calibrated."""
     edge = _Edge()  # type: ignore[abstract]
 
     def register(server: Any) -> list[str]:
         edge_pb2_grpc.add_EdgeServicer_to_server(edge, server)
         return ["airsplit.v1.Edge"]
 
-    server, edge_address = await serving.start_server(
-        serving.Service("bench", register), "127.0.0.1:0"
-    )
-    command = "-m", "channel_emulator", "--listen", "127.0.0.1:0", "--edge", edge_address
+    service = serving.Service("bench", register)
+    server, edge_address = await serving.start_server(service, "127.0.0.1:0")
+    pause_s = (airtime_ms(PACED) + 2 * PACED["delay_ms"]) / 1e3  # there, and its answer back
+    try:
+        async with _emulator(edge_address) as address:
+            ideal = await _through(address, edge, frames, {})
+            paced = await _through(address, edge, frames, PACED)
+            flooded = await _through(address, edge, frames, FLOODED, at_once=True)
+        hop = await _through(edge_address, edge, frames, {}, pause_s)
+        transport_ms = round(float(np.median(paced.late)), 4)
+        async with _emulator(edge_address, transport_ms) as address:
+            await _through(address, edge, frames, {})  # as warm as the other one was
+            calibrated = await _through(address, edge, frames, PACED)
+    finally:
+        await server.stop(0)
+    return Sockets(ideal, paced, flooded, hop, calibrated, transport_ms)
+
+
+@asynccontextmanager
+async def _emulator(edge_address: str, transport_ms: float = 0.0) -> AsyncIterator[str]:
+    """A process of its own; yields its address."""
+    command = ["-m", "channel_emulator", "--listen", "127.0.0.1:0", "--edge", edge_address]
     emulator = await asyncio.create_subprocess_exec(
-        sys.executable, *command, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, *command, "--transport-ms", str(transport_ms)),
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         first_line = await emulator.stdout.readline()  # type: ignore[union-attr]
-        address = json.loads(first_line)["listening"]
-        pause_s = (airtime_ms(PACED) + 2 * PACED["delay_ms"]) / 1e3  # there, and its answer back
-        return [
-            await _through(address, edge, frames, {}),
-            await _through(address, edge, frames, PACED),
-            await _through(address, edge, frames, FLOODED, at_once=True),
-            await _through(edge_address, edge, frames, {}, pause_s),
-        ]
+        yield json.loads(first_line)["listening"]
     finally:
         emulator.terminate()
         await emulator.wait()
-        await server.stop(0)
 
 
 async def _through(
@@ -208,20 +235,21 @@ async def _through(
 
 def link(paced: Times, flooded: Times) -> dict[str, Any]:
     """What was configured against what was measured."""
+    delay = {**delay_and_jitter(paced), "error_ms": percentiles(paced.late)}
+    return {"rate": rate(flooded), "delay": delay}
+
+
+def rate(flooded: Times) -> dict[str, Any]:
     since_ms = np.array(flooded.arrived) - flooded.arrived[0]
     due_ms = np.arange(len(since_ms)) * airtime_ms(FLOODED)
     rate_mbps = FRAME_BYTES * 8 * (len(since_ms) - 1) / since_ms[-1] / 1e3
+    error_ms = percentiles((since_ms - due_ms).tolist())
+    return {**_compared(FLOODED, rate_mbps=rate_mbps), "error_ms": error_ms}
+
+
+def delay_and_jitter(paced: Times) -> dict[str, Any]:
     delay_ms = np.array(paced.took) - airtime_ms(PACED)
-    return {
-        "rate": {
-            **_compared(FLOODED, rate_mbps=rate_mbps),
-            "error_ms": percentiles((since_ms - due_ms).tolist()),
-        },
-        "delay": {
-            **_compared(PACED, delay_ms=delay_ms.mean(), jitter_ms=delay_ms.std()),
-            "error_ms": percentiles(paced.late),
-        },
-    }
+    return _compared(PACED, delay_ms=delay_ms.mean(), jitter_ms=delay_ms.std())
 
 
 def _compared(configured: Mapping[str, float], **measured: float) -> dict[str, Any]:
@@ -233,13 +261,20 @@ def _compared(configured: Mapping[str, float], **measured: float) -> dict[str, A
 
 def measure(sessions: int = 300, seconds: float = 3, frames: int = 500) -> dict[str, Any]:
     """The JSON object that this program prints."""
-    ideal, paced, flooded, hop = uvloop.run(sockets(frames))
+    found = uvloop.run(sockets(frames))
+    calibrated = found.calibrated
     return {
         "lane": {name: uvloop.run(lanes(name, sessions, 0.1, seconds)) for name in CLOCKS},
-        "socket_ideal": percentiles(ideal.late),
-        "socket": percentiles(paced.late),
-        "hop": percentiles(hop.late),
-        "link": link(paced, flooded),
+        "socket_ideal": percentiles(found.ideal.late),
+        "socket": percentiles(found.paced.late),
+        "calibrated": {
+            "transport_ms": found.transport_ms,
+            **percentiles(calibrated.late),
+            "absolute": percentiles([abs(late) for late in calibrated.late]),
+            **delay_and_jitter(calibrated),
+        },
+        "hop": percentiles(found.hop.late),
+        "link": link(found.paced, found.flooded),
     }
 
 

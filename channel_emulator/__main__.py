@@ -27,7 +27,7 @@ from channel_emulator.reports import Reporter
 from channel_emulator.scenario import Scenario
 from channel_emulator.service import ChannelServicer, EdgeProxyServicer
 from channel_emulator.start import SYNTAX, Start, parse_start
-from channel_emulator.state import Emulator
+from channel_emulator.state import MAX_TRANSPORT_MS, Emulator
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +115,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that are tried for a new session share it; keep it below the UE's --deadline "
         "(default: %(default)g)",
     )
+    parser.add_argument(
+        "--transport-ms",
+        type=float,
+        default=0.0,
+        metavar="MS",
+        help="what wires, sockets and software take one way by themselves, "
+        f"0-{MAX_TRANSPORT_MS}: part of the channel's delay then and not on top of it, as each "
+        "message leaves so much earlier, but not before it has come; it changes no value and no "
+        "report. To find it: half of the median transport_ms of `airsplit generate --traces FILE` "
+        "through a channel with delay_ms, and 0 here (default: %(default)g)",
+    )
 
 
 def start_of(args: argparse.Namespace) -> Start:
@@ -134,8 +145,9 @@ class EmulatorProcess:
         controller: str | None,
         limits: Limits | None = None,
         scenario: Scenario | None = None,
+        transport_ms: float = 0.0,
     ) -> None:
-        self.emulator = Emulator(config, PreciseClock(), scenario)
+        self.emulator = Emulator(config, PreciseClock(), scenario, transport_ms)
         self._proxy = Proxy(self.emulator, edges, limits)
         self._controller = controller
         self._reporting: asyncio.Task[None] | None = None
@@ -176,7 +188,9 @@ class EmulatorProcess:
 async def _serve(
     start: Start, edges: Sequence[str], limits: Limits, args: argparse.Namespace
 ) -> None:
-    process = EmulatorProcess(start.config, edges, args.controller, limits, start.scenario)
+    process = EmulatorProcess(
+        start.config, edges, args.controller, limits, start.scenario, args.transport_ms
+    )
     service = process.service()
     # Sessions and watchers keep their streams open for ever: there is nothing to wait long for.
     await serve(service, args.listen, stop_with_parent=args.stop_with_parent, grace_s=0.2)

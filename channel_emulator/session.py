@@ -53,10 +53,18 @@ class Session:
     else belongs to one thread.
     """
 
-    def __init__(self, opened: edge_pb2.OpenSession, clock: Clock, started_ns: int = 0) -> None:
+    def __init__(
+        self,
+        opened: edge_pb2.OpenSession,
+        clock: Clock,
+        started_ns: int = 0,
+        transport_ns: int = 0,
+    ) -> None:
         """
         Args:
             started_ns: where radio time is zero with the clock `live`.
+            transport_ns: what a message takes one way besides the channel. It is part of the
+                channel's time: messages leave so much before they are due.
         """
         self.id = opened.session_id
         self.ue_id = opened.ue_id
@@ -69,6 +77,7 @@ class Session:
         self._stream = opened.stream
         self._clock = clock
         self._time = SessionTime(started_ns)
+        self._transport_ns = transport_ns
         self._physical = PhysicalLayer()
         self._links = {direction: Link() for direction in Direction}
         self._jitter: dict[tuple[int, Direction], Draws] = {}
@@ -77,7 +86,7 @@ class Session:
     def carry_frame(
         self, frame: edge_pb2.ActivationFrame, timeline: Timeline, arrival_ns: int
     ) -> int:
-        """Sends a frame up, as the proxy does. Returns when it is due at the edge.
+        """Sends a frame up, as the proxy does. Returns when it leaves for the edge.
 
         Raises:
             FrameError: as `admit` and `impair`.
@@ -155,7 +164,7 @@ class Session:
     def schedule(
         self, frame: edge_pb2.ActivationFrame, admission: Admission, impaired: Impaired
     ) -> int:
-        """Puts an impaired frame on the uplink. Returns when it is due at the edge."""
+        """Puts an impaired frame on the uplink. Returns when it leaves for the edge."""
         header, direction = frame.header, Direction.UPLINK
         report, link = header.channel, self._links[direction]
         key = Purpose.JITTER, header.window, header.position
@@ -174,7 +183,7 @@ class Session:
         self.split, self.split_version = header.split, header.split_version
         self.position = header.position + header.token_count
         self.last.CopyFrom(report)
-        return passage.due_ns
+        return self._leaves_ns(passage, arrival.wall_ns)
 
     def draw_ahead(self) -> None:
         """Makes the draws of the frames that are likely next: while nothing else is to be done.
@@ -186,7 +195,7 @@ class Session:
     def carry_result(
         self, result: edge_pb2.InferenceResult, timeline: Timeline, arrival_ns: int
     ) -> int:
-        """Sends a result down, intact; writes its `downlink` report. Returns when it is due."""
+        """Sends a result down, intact; writes its `downlink` report. Returns when it leaves."""
         moment = self._time.of_message(timeline, arrival_ns)
         result_bytes = result.ByteSize()
         report = result.downlink
@@ -201,7 +210,7 @@ class Session:
             Direction.DOWNLINK, result_bytes, moment, timeline, arrival_ns, key
         )
         _write(report, passage, load.bits)
-        return passage.due_ns
+        return self._leaves_ns(passage, arrival_ns)
 
     def carry_reliable(
         self, direction: Direction, message_bytes: int, timeline: Timeline, arrival_ns: int
@@ -209,13 +218,13 @@ class Session:
         """Sends a message that is never damaged; control messages have no bytes to speak of.
 
         Returns:
-            When it is due.
+            When it leaves.
         """
         moment = self._time.of_message(timeline, arrival_ns)
         key = Purpose.RELIABLE_JITTER, 0, self._messages
         self._messages += 1
         passage, _ = self._carry(direction, message_bytes, moment, timeline, arrival_ns, key)
-        return passage.due_ns
+        return self._leaves_ns(passage, arrival_ns)
 
     def _carry(
         self,
@@ -242,6 +251,10 @@ class Session:
             scheduled=key[0] is Purpose.JITTER or config.clock is RadioClock.LIVE,
         )
         return passage, load
+
+    def _leaves_ns(self, passage: Passage, arrival_ns: int) -> int:
+        """So early that it is there when it is due, but not before it has come."""
+        return max(passage.due_ns - self._transport_ns, arrival_ns)
 
     def _set_schedules(self, moment: Moment) -> None:
         if moment.set_by_ns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from airsplit.clock import Clock
-from airsplit.errors import VersionConflictError
+from airsplit.errors import InputError, VersionConflictError
 from airsplit.v1 import channel_pb2, edge_pb2
 from channel_emulator.config import ChannelConfig
 from channel_emulator.knobs import RadioClock
@@ -14,20 +14,31 @@ from channel_emulator.session import Session
 from channel_emulator.timeline import Snapshot, Timeline, played
 from channel_emulator.wire import scenario_from_proto, to_proto, updated
 
+MAX_TRANSPORT_MS = 1000
+
 
 class Emulator:
     """Belongs to one event loop; a change takes effect between two frames."""
 
     def __init__(
-        self, config: ChannelConfig, clock: Clock, scenario: Scenario | None = None
+        self,
+        config: ChannelConfig,
+        clock: Clock,
+        scenario: Scenario | None = None,
+        transport_ms: float = 0.0,
     ) -> None:
         """
         Args:
             scenario: played from radio time 0 of each session (live: of the emulator) on.
+            transport_ms: what a message takes one way besides the channel; see `Session`.
 
         Raises:
-            InputError: the scenario does not go with the configuration.
+            InputError: the scenario does not go with the configuration, or a value is out of its
+                range.
         """
+        if not 0 <= transport_ms <= MAX_TRANSPORT_MS:
+            allowed = f"[0, {MAX_TRANSPORT_MS}], in milliseconds"
+            raise InputError.of("--transport-ms", transport_ms, allowed)
         self.clock = clock
         self.started_ns = clock.now_ns()
         """When radio time began, where the clock is `live`."""
@@ -38,6 +49,7 @@ class Emulator:
         self.handoff_bytes = 0
         self.dropped_frames = 0
         self._newest_ns = 0
+        self._transport_ns = round(transport_ms * 1e6)
         self._sessions: dict[str, Session] = {}
 
     @property
@@ -59,7 +71,7 @@ class Emulator:
 
     def open(self, opened: edge_pb2.OpenSession) -> Session:
         """A session's radio. One whose id is taken is not listed: the edge will refuse it."""
-        session = Session(opened, self.clock, self.started_ns)
+        session = self._radio_of(opened)
         self._sessions.setdefault(session.id, session)
         return session
 
@@ -72,7 +84,7 @@ class Emulator:
         known = self._sessions.get(session_id)
         if known is not None:
             return known
-        return Session(edge_pb2.OpenSession(session_id=session_id), self.clock, self.started_ns)
+        return self._radio_of(edge_pb2.OpenSession(session_id=session_id))
 
     def carried(self, report: channel_pb2.ChannelReport, timeline: Timeline) -> None:
         """Counts a frame that `timeline` served."""
@@ -141,6 +153,9 @@ class Emulator:
             scenario_duration_ns=timeline.duration_ns,
             dropped_frames=self.dropped_frames,
         )
+
+    def _radio_of(self, opened: edge_pb2.OpenSession) -> Session:
+        return Session(opened, self.clock, self.started_ns, self._transport_ns)
 
     @property
     def _radio_time_ns(self) -> int:

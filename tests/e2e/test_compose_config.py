@@ -107,7 +107,7 @@ def test_a_variable_changes_the_configuration() -> None:
     changes = {
         "MODEL": "/models/mine", "DTYPE": "bf16", "MODELS": "/srv/models", "UE_LAYERS": ":8",
         "EDGE_LAYERS": "2:", "SPLIT": "3", "POLICY": "fixed:3", "CHANNEL": "erasure,loss=0.25",
-        "SEED": "77", "MAX_SESSIONS": "5", "LOG_LEVEL": "debug",
+        "SEED": "77", "TRANSPORT_MS": "0.625", "MAX_SESSIONS": "5", "LOG_LEVEL": "debug",
         "AIRSPLIT_TAG": "v9", "EDGE_DEVICE": "cuda", "UE_DEVICE": "cuda:0",
         "TORCH_INDEX_URL": "https://index.example/cpu", "PYTHON_IMAGE": "mine:1",
         "HF_HUB_OFFLINE": "1", "EDGE_REPLICAS": "7", "CHANNEL_REPLICAS": "9",

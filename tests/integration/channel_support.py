@@ -249,9 +249,9 @@ def echo_process() -> Any:
     return process(ECHO, "127.0.0.1:0")
 
 
-def emulator_process(spec: str, edge_address: str) -> Any:
+def emulator_process(spec: str, edge_address: str, *flags: str) -> Any:
     command = ["-m", "channel_emulator", "--listen", "127.0.0.1:0", "--edge", edge_address]
-    return process(*command, "--channel", spec)
+    return process(*command, "--channel", spec, *flags)
 
 
 async def until(condition: Callable[[], object], timeout_s: float = 5) -> None:

@@ -57,9 +57,10 @@ def test_the_channel_benchmark() -> None:
 def test_the_pacing_benchmark() -> None:
     found = run("pacing", "--sessions", "5", "--seconds", "0.5", "--frames", "20")
     assert set(found["lane"]) == {"precise", "event loop"}
-    through = (found[name] for name in ("socket", "socket_ideal", "hop"))
+    calibrated = found["calibrated"]
+    through = (found[name] for name in ("socket", "socket_ideal", "hop", "calibrated"))
     errors = (found["link"][name]["error_ms"] for name in ("rate", "delay"))
-    for figures in (*found["lane"].values(), *through, *errors):
+    for figures in (*found["lane"].values(), *through, calibrated["absolute"], *errors):
         assert figures["frames"] >= 20
         assert figures["p50"] <= figures["p90"] <= figures["p99"] <= figures["max"]
     assert found["lane"]["precise"]["p50"] >= 0, "none is delivered before it is due"
@@ -70,6 +71,11 @@ def test_the_pacing_benchmark() -> None:
             assert found["link"][kind][name]["measured"] > 0
     late_ms = found["socket"]["p50"]
     assert found["link"]["delay"]["error_ms"]["p50"] == late_ms >= 0
+    assert calibrated["transport_ms"] == late_ms
+    assert calibrated["absolute"]["max"] >= calibrated["max"]
+    for name, configured in compared["delay"].items():
+        assert calibrated[name]["configured"] == configured
+        assert calibrated[name]["measured"] > 0
 
 
 def test_the_benchmark_of_collection() -> None:

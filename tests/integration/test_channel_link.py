@@ -93,6 +93,35 @@ def test_delay_and_jitter_are_those_that_are_reported(distribution):
     run(scenario())
 
 
+def test_transport_is_part_of_the_delay_where_the_emulator_is_told_of_it():
+    """Of the delay of both ways; beside each other, so that what the machine adds is the same."""
+    spec, transport_ms = "ideal,delay_ms=20", 5
+
+    async def exchange(client):
+        sent_ns = time.monotonic_ns()
+        result = await client.exchange(client.frame(bytes(4 * HIDDEN), 1, HIDDEN))
+        assert (result.uplink.delay_ns, result.downlink.delay_ns) == (20 * MS, 20 * MS)
+        return (time.monotonic_ns() - sent_ns) / MS
+
+    async def scenario(*addresses):
+        connections = [rpc.connect_aio(address) for address in addresses]
+        clients = [await Client.open(edge_pb2_grpc.EdgeStub(c)) for c in connections]
+        took_ms = [[await exchange(client) for client in clients] for _ in range(20)]
+        for client, connection in zip(clients, connections, strict=True):
+            await client.close()
+            await connection.close()
+        plain_ms, told_ms = np.median(took_ms, axis=0)
+        assert plain_ms - told_ms == pytest.approx(2 * transport_ms, abs=4)
+
+    flags = "--transport-ms", str(transport_ms)
+    with (
+        echo_process() as (_, edge),
+        emulator_process(spec, edge) as (_, plain),
+        emulator_process(spec, edge, *flags) as (_, told),
+    ):
+        run(scenario(plain, told))
+
+
 def test_the_downlink_has_a_rate_of_its_own():
     async def scenario():
         edge = EchoEdge(logits_bytes=2500)

@@ -32,6 +32,10 @@ from channel_emulator.start import Start, parse_start
         (["--idle-timeout", "nan"], ["--idle-timeout: nan", "above 0"]),
         (["--answer-deadline", "-1"], ["--answer-deadline: -1.0", "above 0"]),
         (["--answer-deadline", "inf"], ["--answer-deadline: inf", "finite"]),
+        (["--transport-ms", "-0.1"], ["--transport-ms: -0.1", "[0, 1000]"]),
+        (["--transport-ms", "1000.5"], ["--transport-ms: 1000.5", "[0, 1000]"]),
+        (["--transport-ms", "nan"], ["--transport-ms: nan", "[0, 1000]"]),
+        (["--transport-ms", "x"], ["--transport-ms", "'x'"]),
     ],
 )
 def test_a_bad_flag_is_one_line(arguments, names, capfd):

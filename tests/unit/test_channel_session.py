@@ -119,6 +119,48 @@ def test_the_schedule_is_reported():
     assert (report.airtime_ns, report.queue_ns, report.delay_ns) == (2_048_000, 2_048_000, 20 * MS)
 
 
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize(("transport_ms", "leaves_ms"), [(0, 20), (0.25, 19.75), (20, 0), (50, 0)])
+def test_transport_is_part_of_the_delay(direction, transport_ms, leaves_ms):
+    """What is on the schedule leaves so much earlier, and not before it has come."""
+    emulator = Emulator(parse_channel("ideal,delay_ms=20"), VirtualClock(), None, transport_ms)
+    stranger = emulator.session("no id of a session")
+    for session in (emulator.open(opened()), stranger):
+        due_ns = [session.carry_reliable(direction, 1000, emulator.timeline, 5 * MS)]
+        if direction is Direction.UPLINK:
+            frame = frame_of(values_of(1))
+            due_ns.append(session.carry_frame(frame, emulator.timeline, 5 * MS))
+            assert frame.header.channel.delay_ns == 20 * MS
+        else:
+            result = edge_pb2.InferenceResult(session_id="s")
+            due_ns.append(session.carry_result(result, emulator.timeline, 5 * MS))
+            assert result.downlink.delay_ns == 20 * MS
+        assert due_ns == [5 * MS + leaves_ms * MS] * 2
+
+
+@pytest.mark.parametrize("clock", ["replay", "live"])
+def test_transport_changes_when_frames_leave_and_nothing_else(clock):
+    """Neither values nor drops nor reports; and frames keep their order."""
+    transport_ns, arrivals_ns = 3 * MS, [0, 0, 0, MS, 2 * MS, 30 * MS, 31 * MS, 31 * MS]
+    spec = "awgn,rate_mbps=1,delay_ms=2,jitter_ms=2,queue_kib=1,queue_policy=drop,seed=3"
+    timeline = stays(f"{spec},token_interval_ms=1,clock={clock}")
+
+    def sent(transport_ns):
+        session = Session(opened(), VirtualClock(), transport_ns=transport_ns)
+        frames = [frame_of(values_of(1, i), position=i, sequence=i) for i in range(8)]
+        pairs = zip(frames, arrivals_ns, strict=True)
+        return frames, [session.carry_frame(frame, timeline, at_ns) for frame, at_ns in pairs]
+
+    (plain, due_ns), (told, leaves_ns) = sent(0), sent(transport_ns)
+    assert told == plain
+    assert {frame.header.channel.dropped for frame in told} == {True, False}
+    assert leaves_ns == sorted(leaves_ns)
+    earlier_ns = np.array(due_ns) - leaves_ns
+    waits_ns = np.array(due_ns) - arrivals_ns
+    np.testing.assert_array_equal(earlier_ns, np.minimum(waits_ns, transport_ns))
+    assert len(set(earlier_ns)) > 1, "some come too late to leave so much earlier"
+
+
 def test_results_pay_on_a_link_of_their_own():
     session = Session(opened(), VirtualClock())
     channel = stays("ideal,rate_mbps=1,delay_ms=20", version=3)
