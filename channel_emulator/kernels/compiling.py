@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
 Kernel = Callable[..., Any]
+Function = TypeVar("Function", bound=Kernel)
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
@@ -47,7 +48,11 @@ def kernel(signature: str) -> Callable[[Kernel], Kernel]:
     return compiled
 
 
-def part(function: Kernel) -> Kernel:
+def part(function: Function) -> Function:
     """A function for kernels to call."""
-    found: Kernel = njit(**_OPTIONS)(function)
-    return found
+    return cast(Function, njit(**_OPTIONS)(function))
+
+
+def inlined(function: Function) -> Function:
+    """A part that is put in place of its calls, which LLVM decides by its size otherwise."""
+    return cast(Function, njit(forceinline=True, **_OPTIONS)(function))

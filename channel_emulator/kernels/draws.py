@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from channel_emulator.kernels.compiling import kernel, part
+from channel_emulator.kernels.compiling import inlined, kernel, part
 
 # Philox4x64-10 (Salmon et al. 2011), as in numpy: the counter is raised before each block.
 _M0, _M1 = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
@@ -32,35 +32,30 @@ def _product(typing_context: Any, a: Any, b: Any) -> Any:
     return both(types.uint64, types.uint64), generate
 
 
-@part
-def _two_blocks(k0, k1, c0, c1, c2, c3):
-    """The four words of this value of the counter, and of the next: side by side they are quicker
-    by a fifth."""
-    d0, d1, d2, d3 = c0 + _ONE, c1, c2, c3
+@inlined
+def _block(k0, k1, c0, c1, c2, c3):
+    """The four words of this value of the counter.
+
+    In the loop that calls it: LLVM then takes out of that what does not change, and a core works on
+    several blocks at once by itself.
+    """
     for _ in range(10):
         (high0, low0), (high1, low1) = _product(_M0, c0), _product(_M1, c2)
-        (high2, low2), (high3, low3) = _product(_M0, d0), _product(_M1, d2)
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        d0, d1, d2, d3 = high3 ^ d1 ^ k0, low3, high2 ^ d3 ^ k1, low2
         k0 += _W0
         k1 += _W1
-    return c0, c1, c2, c3, d0, d1, d2, d3
+    return c0, c1, c2, c3
 
 
 @part
 def _fill(words, keys, first, width, window, attempt):
-    """`words`, a multiple of 4, from the block behind counter `first` on."""
+    """`words`, [blocks, 4], from the block behind counter `first` on."""
     k0, k1 = keys[0], keys[1]
-    for start in range(0, len(words) - 7, 8):
-        counter = first + np.uint64(start // 4) + _ONE
-        drawn = _two_blocks(k0, k1, counter, width, window, attempt)
-        for i in range(8):
-            words[start + i] = drawn[i]
-    if len(words) % 8:
-        counter = first + np.uint64(len(words) // 4)
-        drawn = _two_blocks(k0, k1, counter, width, window, attempt)
+    for block in range(len(words)):
+        counter = first + np.uint64(block) + _ONE
+        drawn = _block(k0, k1, counter, width, window, attempt)
         for i in range(4):
-            words[len(words) - 4 + i] = drawn[i]
+            words[block, i] = drawn[i]
 
 
 @part
@@ -72,33 +67,42 @@ def _uniform(word):
 def _of_element(keys, window, position, attempt, element):
     """The first uniform draw of an element for which 16 bits are too few."""
     counter = (np.uint64(element) << np.uint64(32)) + _ONE
-    return _uniform(_two_blocks(keys[2], keys[3], counter, position, window, attempt)[0])
+    return _uniform(_block(keys[2], keys[3], counter, position, window, attempt)[0])
 
 
 @kernel("void(uint64[::1], uint64, uint64, uint64, float64[:, ::1])")
 def uniform(keys, window, position, attempt, out):
     tokens, width = out.shape
     blocks = (width + 3) // 4
-    drawn = np.empty(4 * blocks, np.uint64)
+    drawn = np.empty((blocks, 4), np.uint64)
+    words = drawn.reshape(drawn.size)
     for token in range(tokens):
         first = (position + np.uint64(token)) * np.uint64(blocks)
         _fill(drawn, keys, first, np.uint64(width), window, attempt)
         for i in range(width):
-            out[token, i] = _uniform(drawn[i])
+            out[token, i] = _uniform(words[i])
+
+
+@part
+def room_for_words(draws):
+    """Room for as many draws of 16 bits: by block, [blocks, 4], and the same as draws."""
+    words = np.empty(((draws + 15) // 16, 4), np.uint64)
+    return words, words.reshape(words.size).view(np.uint16)
 
 
 @kernel("void(uint64[::1], uint64, uint64, uint64, uint16, float64, boolean[:, ::1])")
 def events(keys, window, position, attempt, threshold, rest, out):
     tokens, width = out.shape
-    blocks = (width + 15) // 16
-    drawn = np.empty(4 * blocks, np.uint64)
-    bits = drawn.view(np.uint16)
+    drawn, bits = room_for_words(width)
+    blocks = len(drawn)
     for token in range(tokens):
         at = position + np.uint64(token)
         _fill(drawn, keys, at * np.uint64(blocks), np.uint64(width), window, attempt)
+        nearest = np.uint16(65535)
         for i in range(width):
             out[token, i] = bits[i] < threshold
-        if rest > 0:
+            nearest = min(nearest, np.uint16(threshold ^ bits[i]))
+        if nearest == 0 and rest > 0:  # seldom, and such a search is slow
             for i in range(width):
                 if bits[i] == threshold:
                     out[token, i] = _of_element(keys, window, at, attempt, i) < rest
@@ -155,43 +159,64 @@ def _exact(bits, table, keys, window, position, attempt, element):
 
 
 @part
+def _look_up(table, keys, first, width, window, attempt, words, out):
+    """As `_fill`, as many as `out` has, [blocks, 16]: to that, what the table has for each 16 bits.
+
+    Each block's at once: while the table, larger than a core's first cache, is waited for, the next
+    block is made.
+    """
+    k0, k1 = keys[0], keys[1]
+    for block in range(len(out)):
+        counter = first + np.uint64(block) + _ONE
+        drawn = _block(k0, k1, counter, width, window, attempt)
+        for i in range(4):
+            words[block, i] = drawn[i]
+            for j in range(4):
+                cell = (drawn[i] >> np.uint64(16 * j)) & np.uint64(0xFFFF)
+                out[block, 4 * i + j] = table[cell]
+
+
+@part
 def normal_row(table, keys, window, position, attempt, drawn, out):
-    """The normal draws of one token: see `Draws.normal`. `drawn` has room for its words."""
+    """The normal draws of one token: see `Draws.normal`. `drawn` is from `room_for_words`."""
+    drawn, bits = drawn
     width = len(out)
     pairs = (width + 1) // 2
     both = width - pairs
-    blocks = np.uint64(len(drawn) // 4)
-    _fill(drawn, keys, position * blocks, np.uint64(2 * pairs), window, attempt)
-    bits = drawn.view(np.uint16)
+    words = np.uint64(2 * pairs)
+    first = position * np.uint64(len(drawn))
+    whole = width // 16
+    cells = out[: 16 * whole].reshape(whole, 16)
+    _look_up(table, keys, first, words, window, attempt, drawn, cells)
+    if whole < len(drawn):
+        _fill(drawn[whole:], keys, first + np.uint64(whole), words, window, attempt)
+        for i in range(16 * whole, width):
+            out[i] = table[bits[i]]
+    upper = out[pairs:]
     for i in range(both):
-        a, b = table[bits[i]], table[bits[pairs + i]]
+        a, b = out[i], upper[i]
         out[i] = a + b
-        out[pairs + i] = a - b
+        upper[i] = a - b
     if both < pairs:
-        out[both] = table[bits[both]] + table[bits[pairs + both]]
+        out[both] += table[bits[pairs + both]]
     least, most = bits[0], bits[0]
     for i in range(2 * pairs):
         least, most = min(least, bits[i]), max(most, bits[i])
     if least == 0 or most == 65535:
         for i in range(2 * pairs):
             if bits[i] == 0 or bits[i] == 65535:
-                first = i % pairs
-                a = _exact(bits, table, keys, window, position, attempt, first)
-                b = _exact(bits, table, keys, window, position, attempt, pairs + first)
-                out[first] = a + b
-                if pairs + first < width:
-                    out[pairs + first] = a - b
-
-
-@part
-def normal_words(width):
-    """Room for the words of a row of draws."""
-    return np.empty((2 * ((width + 1) // 2) + 15) // 16 * 4, np.uint64)
+                one = i % pairs
+                other = pairs + one
+                a = _exact(bits, table, keys, window, position, attempt, one)
+                b = _exact(bits, table, keys, window, position, attempt, other)
+                out[one] = a + b
+                if other < width:
+                    out[other] = a - b
 
 
 @kernel("void(float32[::1], uint64[::1], uint64, uint64, uint64, float32[:, ::1])")
 def normal(table, keys, window, position, attempt, out):
-    drawn = normal_words(out.shape[1])
+    drawn = room_for_words(out.shape[1] + out.shape[1] % 2)
     for token in range(len(out)):
         at = position + np.uint64(token)
         normal_row(table, keys, window, at, attempt, drawn, out[token])

@@ -30,6 +30,9 @@ _FROM_FLOAT16 = np.float32(2.0**112)
 _MANTISSA_BITS = np.uint32(23 - 10)
 """By which float32's mantissa is longer."""
 
+_PLACES = np.uint32(0x8000_0000 | 0x7FFF << 13)
+"""Of float16's bits in a float32."""
+
 _FLOAT16_MIN = np.float32(2.0**-14)
 """Smallest normal number: below it the spacing stays the same."""
 
@@ -61,10 +64,9 @@ def _float(typing_context: Any, bits: Any) -> Any:
 def _from_float16(halves, out):
     """Exactly; what was not finite is a NaN."""
     for i in range(len(out)):
-        half = np.uint32(halves[i])
-        sign = (half & _SIGN) << np.uint32(16)
-        magnitude = (half & ~_SIGN) << _MANTISSA_BITS
-        value = _float(np.uint32(sign | magnitude)) * _FROM_FLOAT16
+        # As a signed number its sign is at all places above.
+        placed = (np.uint32(np.int16(halves[i])) << _MANTISSA_BITS) & _PLACES
+        value = _float(np.uint32(placed)) * _FROM_FLOAT16
         out[i] = value if abs(value) < _BEYOND_FLOAT16 else _NAN
 
 

@@ -1,32 +1,35 @@
 """What becomes of the elements of a frame: the radio's arithmetic, and sums over it.
 
-A token at a time, so that what passes between the steps stays in a core's cache. `receive_halves`
-takes a payload of 16-bit numbers as it is: float32 arrays of a whole frame would not stay there,
-and of a decode frame each step would cost a call.
+A token at a time, and of that a strip: what passes between the steps stays in a core's cache.
+`receive_halves` takes a payload of 16-bit numbers as it is: float32 arrays of a whole frame would
+not stay there, and of a decode frame each step would cost a call.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from channel_emulator.kernels.compiling import kernel, part
-from channel_emulator.kernels.draws import normal_row, normal_words
+from channel_emulator.kernels.draws import normal_row, room_for_words
 from channel_emulator.kernels.halves import narrow, widen
 from channel_emulator.kernels.sums import mean_of_squares, room_for_sums
 
+_LARGEST = np.finfo(np.float32).max
 
-@part
-def _scale(row, factors, out):
-    """By one factor, or each element by its own, to `out`, maybe `row`."""
-    if len(factors) == 1:
-        factor = factors[0]
-        for i in range(len(row)):
-            out[i] = row[i] * factor
-    else:
-        for i in range(len(row)):
-            out[i] = row[i] * factors[i]
+_NOTHING = np.float32(-0.0)
+"""What leaves any number as it is, -0 as well, where it is added."""
+
+_LANES = 64
+"""Partial sums side by side: a compiler that may not reorder additions has them vectorised."""
+
+_STRIP = 2048
+"""Elements worked on at a time, a multiple of the lanes: they stay in a core's first cache."""
 
 
 @part
@@ -35,37 +38,87 @@ def _saturated(x):
 
 
 @part
-def _erase(row, erased):
-    """Zeros, also in place of what is not finite. All of a row or single elements."""
-    if len(erased) == 1:
-        if erased[0]:
-            row[:] = 0
+def _scale_noise(normals, std, gone, noise):
+    """`normals` by one factor, each by its own, or none: zero where `gone`."""
+    if len(std) == 1:
+        factor = std[0]
+        for i in range(len(noise)):
+            n = normals[i] * factor
+            noise[i] = np.float32(0) if gone[i] else n
+    elif len(std):
+        for i in range(len(noise)):
+            n = normals[i] * std[i]
+            noise[i] = np.float32(0) if gone[i] else n
     else:
-        for i in range(len(row)):
-            row[i] = np.float32(0) if erased[i] else row[i]
+        for i in range(len(noise)):
+            noise[i] = _NOTHING
 
 
-_LARGEST = np.finfo(np.float32).max
+@part
+def _add_faded(sent, h, gone, received, added):
+    """h x and what is in `added`: zero where `gone`, even if it was too large for a float32.
 
-_LANES = 64
-"""Partial sums side by side: a compiler that may not reorder additions has them vectorised."""
+    `added` becomes the error.
+    """
+    if len(h) > 1:
+        for i in range(len(sent)):
+            arrived = _saturated(sent[i] * h[i] + added[i])
+            arrived = np.float32(0) if gone[i] else arrived
+            received[i] = arrived
+            added[i] = _saturated(arrived - sent[i])
+    else:
+        factor = h[0] if len(h) else np.float32(1)
+        for i in range(len(sent)):
+            arrived = _saturated(sent[i] * factor + added[i])
+            arrived = np.float32(0) if gone[i] else arrived
+            received[i] = arrived
+            added[i] = _saturated(arrived - sent[i])
+
+
+@intrinsic
+def _and_square(typing_context: Any, total: Any, x: Any) -> Any:
+    """total + x² in float64. Fused where the machine can: as the square of a float32 is exact, the
+    sum is rounded the same."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        double = ir.DoubleType()
+        of_three = ir.FunctionType(double, [double] * 3)
+        fused = builder.module.declare_intrinsic("llvm.fmuladd", [double], of_three)
+        return builder.call(fused, [args[1], args[1], args[0]])
+
+    return types.float64(types.float64, types.float64), generate
 
 
 @part
 def _add_squares(row, lanes):
-    whole = len(row) - len(row) % _LANES
-    for start in range(0, whole, _LANES):
+    """To each of `lanes` one after the other: four at a time, as lanes are kept in memory."""
+    once = len(row) // _LANES * _LANES
+    four = once // (4 * _LANES) * (4 * _LANES)
+    for start in range(0, four, 4 * _LANES):
         for lane in range(_LANES):
-            x = np.float64(row[start + lane])
-            lanes[lane] += x * x
-    for i in range(whole, len(row)):
-        lanes[0] += np.float64(row[i]) * np.float64(row[i])
+            i = start + lane
+            total = _and_square(_and_square(lanes[lane], row[i]), row[i + _LANES])
+            i += 2 * _LANES
+            lanes[lane] = _and_square(_and_square(total, row[i]), row[i + _LANES])
+    for start in range(four, once, _LANES):
+        for lane in range(_LANES):
+            lanes[lane] = _and_square(lanes[lane], row[start + lane])
+    for i in range(once, len(row)):
+        lanes[0] = _and_square(lanes[0], row[i])
 
 
 @part
 def _room_for(width):
-    """What `_receive_row` works with: of one token, so that it stays in a core's cache."""
-    return np.empty(width, np.float32), np.empty(width, np.float32), normal_words(width)
+    """What `_receive_row` works with: of one token, and of one strip."""
+    row = np.empty(width, np.float32)
+    added, gone = np.empty(_STRIP, np.float32), np.zeros(width, np.bool_)
+    return row, np.empty_like(row), added, gone, room_for_words(width + width % 2)
+
+
+@part
+def _of_strip(row, start, stop):
+    """A strip of one for each element; what is for all of them, or for none, itself."""
+    return row[start:stop] if len(row) > 1 else row
 
 
 @part
@@ -73,39 +126,33 @@ def _receive_row(token, sent, h, std, erased, draws, room, energies):
     """h x + std n of one token, zero where erased.
 
     Args:
-        std: [hidden], [1], or [0].
-        h, erased, draws: as `receive` has them; `draws` is (normals, table, ..., position).
-        energies: [3, lanes], to which those that `receive` returns are added.
+        h, std: [hidden], [1], or [0]: none.
+        erased, draws: as `receive` has them; `draws` is (normals, table, ..., position).
+        energies: three times [lanes], to which those that `receive` returns are added.
 
     Returns:
         In `room`: what is received.
     """
-    received, added, drawn = room
+    received, n, strip, gone, drawn = room
     normals, table, keys, window, position = draws
-    if h.shape[1]:
-        _scale(sent, h[token], received)
-    else:
-        received[:] = sent
-    if len(std):
-        if len(normals):
-            added[:] = normals[token]
-        else:
-            at = position + np.uint64(token)
-            normal_row(table, keys, window, at, np.uint64(0), drawn, added)
-        _scale(added, std, added)
-        if erased.shape[1]:
-            _erase(added, erased[token])
-        _add_squares(added, energies[1])
-        for i in range(len(sent)):
-            received[i] += added[i]
-    if erased.shape[1]:
-        _erase(received, erased[token])
-    for i in range(len(sent)):
-        received[i] = _saturated(received[i])
-    for i in range(len(sent)):
-        added[i] = _saturated(received[i] - sent[i])
-    _add_squares(added, energies[0])
-    _add_squares(received, energies[2])
+    if erased.shape[1] == 1:
+        gone[:] = erased[token, 0]
+    elif erased.shape[1]:
+        gone = erased[token]
+    if len(normals):
+        n = normals[token]
+    elif len(std):
+        normal_row(table, keys, window, position + np.uint64(token), np.uint64(0), drawn, n)
+    for start in range(0, len(sent), _STRIP):
+        stop = min(start + _STRIP, len(sent))
+        x, y, lost = sent[start:stop], received[start:stop], gone[start:stop]
+        added = strip[: stop - start]
+        _scale_noise(n[start:stop], _of_strip(std, start, stop), lost, added)
+        if len(std):
+            _add_squares(added, energies[1])
+        _add_faded(x, _of_strip(h, start, stop), lost, y, added)
+        _add_squares(added, energies[0])
+        _add_squares(y, energies[2])
     return received
 
 
@@ -127,10 +174,12 @@ def receive(values, h, std, erased, normals, table, keys, window, position, out)
     """
     tokens, width = values.shape
     draws = normals, table, keys, window, position
-    room, energies, none = _room_for(width), np.zeros((3, _LANES)), np.empty(0, np.float32)
+    room, none = _room_for(width), np.empty(0, np.float32)
+    energies = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
     for token in range(tokens):
-        of_token = std[token] if std.shape[1] else none
-        out[token] = _receive_row(token, values[token], h, of_token, erased, draws, room, energies)
+        of_h = h[token] if h.shape[1] else none
+        of_std = std[token] if std.shape[1] else none
+        out[token] = _receive_row(token, values[token], of_h, of_std, erased, draws, room, energies)
     return energies[0].sum(), energies[1].sum(), energies[2].sum()
 
 
@@ -153,16 +202,18 @@ def receive_halves(
     """
     tokens, width = halves.shape
     draws = normals, table, keys, window, position
-    room, energies, sums = _room_for(width), np.zeros((3, _LANES)), room_for_sums()
+    room, sums, none = _room_for(width), room_for_sums(), np.empty(0, np.float32)
+    energies = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
     sent, std, total = np.empty(width, np.float32), np.empty(1, np.float32), 0.0
     if sigma == 0 and ratio == 0:
-        std = std[:0]
+        std = none
     for token in range(tokens):
         widen(halves[token], is_bfloat16, sent)
         power[token] = mean_of_squares(sent, sums)
         total += power[token]
         if len(std):
             std[0] = sigma + min(math.sqrt(power[token] * ratio), most)
-        received = _receive_row(token, sent, h, std, erased, draws, room, energies)
+        of_h = h[token] if h.shape[1] else none
+        received = _receive_row(token, sent, of_h, std, erased, draws, room, energies)
         narrow(received, is_bfloat16, out[token])
     return total * width, energies[0].sum(), energies[1].sum(), energies[2].sum()

@@ -3,18 +3,63 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 from channel_emulator.kernels.compiling import kernel, part
 
-_PAIRWISE, _LANES, _MAX_DEPTH = 128, 8, 64
+_PAIRWISE, _LANES, _MAX_LEAVES, _MAX_DEPTH = 128, 8, 64, 64
 _WIDE_LANES = 64
 
 
+@intrinsic
+def _add_squares_of_eight(typing_context: Any, row: Any, start: Any, lanes: Any) -> Any:
+    """Of `row` from `start` on, to those of `lanes`: numba alone adds them one by one."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        row, lanes = (make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2))
+        eight = ir.VectorType(ir.FloatType(), _LANES).as_pointer()
+        values = builder.bitcast(builder.gep(row, [args[1]]), eight)
+        values = builder.load(values, align=4)
+        lanes = builder.bitcast(lanes, eight)
+        added = builder.fadd(builder.load(lanes, align=4), builder.fmul(values, values))
+        builder.store(added, lanes, align=4)
+        return context.get_dummy_value()
+
+    return types.void(row, types.intp, lanes), generate
+
+
 @part
-def _sum_of_squares(row, halves, ends):
+def _sum_of_squares(row, room):
     """In float32, pairwise: of halves in whole lanes; 128 elements or fewer side by side in lanes.
+
+    All halves of most widths are of a length: those are summed first, without a branch that a core
+    could mistake, then these sums.
+    """
+    few, leaves = len(row), 1
+    while few > _PAIRWISE and few % (2 * _LANES) == 0 and leaves < _MAX_LEAVES:
+        few //= 2
+        leaves *= 2
+    if few > _PAIRWISE:
+        return _sum_of_unequal(row, *room)
+    lanes, sums = room[0], room[1]
+    for leaf in range(leaves):
+        sums[leaf] = _sum_of_few(row, leaf * few, (leaf + 1) * few, lanes)
+    while leaves > 1:
+        leaves //= 2
+        for i in range(leaves):
+            sums[i] = sums[2 * i] + sums[2 * i + 1]
+    return sums[0]
+
+
+@part
+def _sum_of_unequal(row, lanes, halves, ends):
+    """As `_sum_of_squares`, where halves are not all of a length.
 
     numba keeps no recursive functions. So `ends` holds where halves on the right end, 0 once the
     left one is summed, which is in `halves` then.
@@ -25,7 +70,7 @@ def _sum_of_squares(row, halves, ends):
             ends[depth] = stop
             stop = start + (stop - start) // 2 // _LANES * _LANES
             depth += 1
-        total = _sum_of_few(row[start:stop])
+        total = _sum_of_few(row, start, stop, lanes)
         start = stop
         while depth and not ends[depth - 1]:
             depth -= 1
@@ -37,21 +82,16 @@ def _sum_of_squares(row, halves, ends):
 
 
 @part
-def _sum_of_few(row):
-    """Eight sums side by side, in registers."""
-    whole = len(row) // _LANES * _LANES
-    a = b = c = d = e = f = g = h = np.float32(0)
-    for i in range(0, whole, _LANES):
-        a += row[i] * row[i]
-        b += row[i + 1] * row[i + 1]
-        c += row[i + 2] * row[i + 2]
-        d += row[i + 3] * row[i + 3]
-        e += row[i + 4] * row[i + 4]
-        f += row[i + 5] * row[i + 5]
-        g += row[i + 6] * row[i + 6]
-        h += row[i + 7] * row[i + 7]
-    total = ((a + b) + (c + d)) + ((e + f) + (g + h))
-    for i in range(whole, len(row)):
+def _sum_of_few(row, start, stop, lanes):
+    """Of `row` from `start` to `stop`: eight sums side by side."""
+    for lane in range(_LANES):
+        lanes[lane] = 0
+    whole = stop - (stop - start) % _LANES
+    for i in range(start, whole, _LANES):
+        _add_squares_of_eight(row, i, lanes)
+    left = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
+    total = left + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
+    for i in range(whole, stop):
         total += row[i] * row[i]
     return total
 
@@ -59,12 +99,13 @@ def _sum_of_few(row):
 @part
 def room_for_sums():
     """What `mean_of_squares` works with."""
-    return np.empty(_MAX_DEPTH, np.float32), np.empty(_MAX_DEPTH, np.int64)
+    sums = np.empty(max(_MAX_LEAVES, _MAX_DEPTH), np.float32)
+    return np.empty(_LANES, np.float32), sums, np.empty(_MAX_DEPTH, np.int64)
 
 
 @part
 def mean_of_squares(row, room):
-    total = np.float64(_sum_of_squares(row, room[0], room[1]))
+    total = np.float64(_sum_of_squares(row, room))
     if not 1e-25 < total < 3e38:  # squares that float32 cannot hold, or only roughly
         total = 0.0
         for i in range(len(row)):

@@ -13,6 +13,7 @@ from channel_emulator.draws import QUANTILES, Direction, Draws, Purpose
 from channel_emulator.kernels import compiling, receive, sums
 from channel_emulator.kernels import draws as kernels
 from channel_emulator.kernels.compiling import kernel
+from channel_emulator.kernels.halves import narrowed, widened
 
 NOISE = Purpose.NOISE
 
@@ -76,7 +77,7 @@ def column(rng: np.random.Generator, tokens: int, width: int) -> np.ndarray:
     return rng.uniform(0.1, 2, (tokens, width)).astype(np.float32)
 
 
-@pytest.mark.parametrize("hidden", [1, 7, 64, 4096])
+@pytest.mark.parametrize("hidden", [1, 7, 64, 2500, 4096])  # one to two strips
 @pytest.mark.parametrize("h_width", ["none", "token", "element"])
 @pytest.mark.parametrize("std_width", ["none", "token", "element"])
 @pytest.mark.parametrize("erased_width", ["none", "token", "element"])
@@ -119,6 +120,50 @@ def test_what_is_erased_is_zero_even_where_it_was_too_large():
     receive.receive(values, h, h, erased, none, QUANTILES, draws.keys(NOISE), 0, 0, out)
     np.testing.assert_array_equal(out[0, ::2], 0)
     np.testing.assert_array_equal(out[0, 1::2], np.finfo(np.float32).max)
+
+
+@pytest.mark.parametrize("is_bfloat16", [False, True])
+@pytest.mark.parametrize("hidden", [1, 17, 250, 2500])
+@pytest.mark.parametrize("sigma", [0.0, 0.5])
+def test_halves_are_received_as_the_floats_that_they_are(hidden, is_bfloat16, sigma):
+    rng = np.random.default_rng(hidden)
+    halves = rng.integers(0, 0x7000, (3, hidden)).astype(np.uint16)  # finite
+    halves |= rng.integers(0, 2, halves.shape, np.uint16) << np.uint16(15)
+    values = np.empty(halves.shape, np.float32)
+    widened(halves.ravel(), is_bfloat16, values.ravel())
+    h, erased = column(rng, 3, 1), rng.random(halves.shape) < 0.4
+    keys = Draws(3, 1, Direction.UPLINK).keys(NOISE)
+    source = np.empty((0, hidden), np.float32), QUANTILES, keys, 2, 9
+    std = np.full((3, 1), sigma, np.float32)[:, : bool(sigma)].copy()
+
+    expected, out, power = np.empty_like(values), np.empty_like(halves), np.empty(3)
+    energies = receive.receive(values, h, std, erased, *source, expected)
+    signal, *found = receive.receive_halves(
+        halves, is_bfloat16, h, sigma, 0.0, noise.MAX_STD, erased, *source, out, power
+    )
+    rounded = np.empty_like(halves)
+    narrowed(expected.ravel(), is_bfloat16, rounded.ravel())
+    np.testing.assert_array_equal(out, rounded)
+    np.testing.assert_array_equal(power, noise.token_power(values))
+    assert signal == pytest.approx(power.sum() * hidden)
+    assert tuple(found) == energies
+
+
+def test_added_nothing_leaves_negative_zero():
+    """Bits of zeros count: what is erased is a positive one, what arrives keeps its sign."""
+    values = np.full((1, 70), -0.0, np.float32)
+    erased, out = np.arange(70)[None] % 2 == 0, np.empty_like(values)
+    none, keys = np.empty((1, 0), np.float32), Draws(0, 1, Direction.UPLINK).keys(NOISE)
+    receive.receive(values, none, none, erased, none[:0], QUANTILES, keys, 0, 0, out)
+    np.testing.assert_array_equal(np.signbit(out), ~erased)
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 129, 136, 1000, 3584, 4096, 5120, 8192, 16_384, 65_536])
+def test_squares_are_summed_pairwise_as_numpy_does(width):
+    """The order of additions decides bits of the noise. numpy's pairwise sum has the same."""
+    values = np.random.default_rng(width).normal(1, 2, (3, width)).astype(np.float32)
+    expected = np.square(values).sum(axis=1).astype(np.float64) / width
+    np.testing.assert_array_equal(noise.token_power(values), expected)
 
 
 @pytest.mark.parametrize("width", [1, 7, 8, 127, 128, 129, 1000, 4096, 12_345, 200_000])
