@@ -23,16 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airsplit.v1 import channel_pb2
-from channel_emulator import estimators
 from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import Draws, Purpose
 from channel_emulator.fading import FadingSource, Floats, nakagami
-from channel_emulator.kernels import sums
+from channel_emulator.kernels import reports
 from channel_emulator.knobs import Equalizer, Fading
 from channel_emulator.place import Place
 from channel_emulator.received import Received
 from channel_emulator.travel import ONE, Travel
-from channel_emulator.truth import ratio_db
 
 BLOCKS = 16
 """Blocks of pilots in a frame."""
@@ -60,6 +58,8 @@ _WINDOWS = FRAMES, FADES, NOISE_FRAMES
 
 _TINY = 1e-38
 """A gain of exactly zero has no logarithm: the least normal float32 stands for it."""
+
+_UNFADED = np.ones(BLOCKS, dtype=np.float32)
 
 PERFECT = channel_pb2.ChannelEstimate(sigma=0.0, m=math.inf, omega=1.0, loss=0.0, snr_db=math.inf)
 """Of a channel that does nothing to values."""
@@ -92,23 +92,20 @@ def sound(config: ChannelConfig, draws: Draws, place: Place, first: Floats | Non
     """
     window, position = place.window, place.position
     fade = _fade(config, place)
-    h: NDArray[np.float32] | float
     if config.fading is Fading.NONE:
-        h = 1.0
+        h = _UNFADED
     elif fade is None:
         generator = draws.at(Purpose.PILOT_FADING, window, position)
-        h = nakagami(generator, config.m, config.omega, BLOCKS)[:, None]
+        h = nakagami(generator, config.m, config.omega, BLOCKS)
     else:
         if first is None:
             first = FadingSource(config, draws).amplitudes(place, hidden=1)
-        h = first[:1]
+        h = first[0]
     noise = draws.normal(Purpose.PILOT_NOISE, window, position, (1, BLOCKS * PILOTS))
-    shape = (BLOCKS, PILOTS) if fade is None else (1, BLOCKS * PILOTS)
-    pilots = np.multiply(noise.reshape(shape), _pilot_std(config), dtype=np.float64)
-    pilots += h
+    received = np.empty((BLOCKS, PILOTS) if fade is None else (1, BLOCKS * PILOTS))
     moments = np.empty(4)
-    within = sums.of_pilots(pilots, _TINY, moments)
-    return Pilots(pilots, fade, moments, within)
+    within = reports.pilots(noise, _pilot_std(config), h, _TINY, received, moments)
+    return Pilots(received, fade, moments, within)
 
 
 def _fade(config: ChannelConfig, place: Place) -> int | None:
@@ -152,8 +149,8 @@ class Estimator:
     """Estimates of one session's channel, from sums over each of its last frames."""
 
     def __init__(self) -> None:
-        # A row is a frame: see `observe`. The newest ends at `_end`; the first half is where they
-        # move when the second is full.
+        # A row is a frame: see `reports.estimate`. The newest ends at `_end`; the first half is
+        # where they move when the second is full.
         self._sums = np.zeros((2 * MOST_FRAMES, 10))
         self._end = 0
         self._count = 0
@@ -195,19 +192,11 @@ class Estimator:
         self._end += 1
         self._count = min(self._count + 1, MOST_FRAMES)
         last = self._end, self._count, pilots.fade is not None
-        window = sums.of_window(self._sums, pilots.moments, frame, *last, *_WINDOWS)
         self._fade = pilots.fade
-        *of_h, variance, told, power, count, all_arrived, sent = window
-        omega, m = estimators.nakagami(*of_h)
-        noise = variance / told if told else math.nan
-        power = power / count - noise if count else math.nan
-        return channel_pb2.ChannelEstimate(
-            sigma=math.sqrt(noise),
-            m=m,
-            omega=omega,
-            loss=1 - all_arrived / sent,
-            snr_db=ratio_db(power, noise) if power > 0 else math.nan,
+        sigma, m, omega, loss, snr_db = reports.estimate(
+            self._sums, pilots.moments, frame, *last, *_WINDOWS
         )
+        return channel_pb2.ChannelEstimate(sigma=sigma, m=m, omega=omega, loss=loss, snr_db=snr_db)
 
 
 def _arrived(received: Received) -> int | NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Powers of tokens, sums over pilots and frames: see `noise` and `pilots`."""
+"""Powers of tokens, and means: see `noise`."""
 
 from __future__ import annotations
 
@@ -124,68 +124,6 @@ def mean_square(values, out):
 def root(power, factor, most, out):
     for token in range(len(power)):
         out[token, 0] = np.float32(min(math.sqrt(power[token] * factor), most))
-
-
-@kernel("float64(float64[:, ::1], float64, float64[::1])")
-def of_pilots(pilots, tiny, out):
-    """<ĥ²>, <ĥ⁴>, <ln ĥ²> and s of the rows, to `out`.
-
-    Returns:
-        Variance of the noise of a pilot: about its row's mean.
-    """
-    blocks, each = pilots.shape
-    gains, squares, logs, spread = 0.0, 0.0, 0.0, 0.0
-    for block in range(blocks):
-        mean = 0.0
-        for pilot in range(each):
-            mean += pilots[block, pilot]
-        mean /= each
-        for pilot in range(each):
-            spread += (pilots[block, pilot] - mean) ** 2
-        gain = mean * mean
-        gains += gain
-        squares += gain * gain
-        logs += math.log(gain + tiny)
-    within = spread / (blocks * (each - 1))
-    out[0], out[1], out[2], out[3] = gains / blocks, squares / blocks, logs / blocks, within / each
-    return within
-
-
-@kernel(
-    "UniTuple(float64, 11)(float64[:, ::1], float64[::1], UniTuple(float64, 6), int64, int64,"
-    " boolean, int64, int64, int64)"
-)
-def of_window(sums, moments, frame, end, count, held, most, fades, most_telling):
-    """Takes in the frame before `end`, columns 0 to 3 and 4 to 9; sums over the last `count`.
-
-    Returns:
-        Of h, over `most` frames, where it is held as many as `fades` fades take: means of columns
-        0 to 3, and the number of fades. Of the `most_telling` newest frames of those that tell of
-        noise: columns 5 to 8. Over `most` frames: columns 8 and 9.
-    """
-    sums[end - 1, :4] = moments
-    for i in range(6):
-        sums[end - 1, 4 + i] = frame[i]
-    total = np.zeros(11)
-    frames = 0
-    while frames < count and (frames < most or (held and total[4] < fades)):
-        frames += 1
-        for column in range(5):
-            total[column] += sums[end - frames, column]
-    telling = 0
-    for back in range(1, min(count, most) + 1):
-        row = sums[end - back]
-        if row[6] > 0 and telling < most_telling:
-            telling += 1
-            for column in range(5, 9):
-                total[column] += row[column]
-        total[9] += row[8]
-        total[10] += row[9]
-    total[:4] /= frames
-    # fmt: off
-    return (total[0], total[1], total[2], total[3], total[4], total[5], total[6], total[7],
-            total[8], total[9], total[10])
-    # fmt: on
 
 
 @kernel("float64(float32[:, ::1])")

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from channel_emulator import estimators, pilots, theory
+from channel_emulator import pilots, theory
 from channel_emulator.config import ALLOWED, ChannelConfig
+from channel_emulator.kernels import estimators
 from channel_emulator.propagation import PARAMETERS, PathLossModel, path_loss_db
 from tests.channel_docs import PAGE, TABLES, rendered
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, optimize, special
 
-from channel_emulator import estimators
+from channel_emulator.kernels import estimators
 
 SHAPES = [0.5, 1, 3, 10]
 

@@ -8,7 +8,7 @@ import pytest
 from airsplit.clock import VirtualClock
 from airsplit.v1 import edge_pb2
 from channel_emulator.draws import Direction, Draws
-from channel_emulator.estimators import cramer_rao_bound
+from channel_emulator.kernels.estimators import cramer_rao_bound
 from channel_emulator.pilots import (
     BLOCKS,
     FRAMES,

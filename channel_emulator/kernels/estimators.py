@@ -14,6 +14,8 @@ import math
 
 from scipy import special
 
+from channel_emulator.kernels.compiling import part
+
 LEAST_FADES = 16
 """Independent fades without which nothing is said of their distribution: they give m to 35 %."""
 
@@ -30,11 +32,13 @@ _EXPONENTIAL_GAP = 0.5772
 """Δ at m = 1: Euler's constant. Where Greenwood and Durand's two fits meet."""
 
 
+@part
 def log_gap(mean: float, mean_log: float) -> float:
     """Δ = ln <X> - <ln X>, never negative: 0 where X does not vary."""
     return max(math.log(mean) - mean_log, 0.0)
 
 
+@part
 def greenwood_durand(gap: float) -> float:
     """m̂ of Δ: rational fits of the maximum likelihood estimate (Greenwood and Durand 1960).
 
@@ -53,11 +57,13 @@ def cheng_beaulieu(gap: float) -> float:
     return (6 + math.sqrt(36 + 48 * gap)) / (24 * gap) if gap > 0 else math.inf
 
 
+@part
 def inverse_normalised_variance(omega: float, variance: float) -> float:
     """m̂ = Ω²/Var X (Nakagami 1960; the estimator that Abdi and Kaveh 2000 recommend)."""
     return omega**2 / variance if variance > 0 else math.inf
 
 
+@part
 def without_noise(mean: float, mean_square: float, noise: float) -> tuple[float, float]:
     """Ω and Var X of moments of Y = (h + e)², where e is normal with the variance `noise`, s.
 
@@ -68,11 +74,13 @@ def without_noise(mean: float, mean_square: float, noise: float) -> tuple[float,
     return omega, mean_square - mean**2 - noise_variance(omega, noise)
 
 
+@part
 def noise_variance(omega: float, noise: float) -> float:
     """What noise of variance s adds to the variance of (h + e)²: 4 s Ω + 2 s²."""
     return 4 * noise * omega + 2 * noise**2
 
 
+@part
 def likelihood_bias(m: float, samples: float) -> float:
     """By how much maximum likelihood overstates m, to first order in 1/n (Cox and Snell 1968).
 
@@ -82,6 +90,7 @@ def likelihood_bias(m: float, samples: float) -> float:
     return (3 * m - 2 / 3 * share - 0.8 * share / (1 + m)) / samples
 
 
+@part
 def moment_bias(m: float, samples: float, dilution: float = 1.0) -> float:
     """By how much Ω̂²/V̂ overstates m, V̂ unbiased, to first order in 1/n (the delta method).
 
@@ -101,6 +110,7 @@ def cramer_rao_bound(m: float, samples: float) -> float:
     return 1 / (samples * (float(special.polygamma(1, m)) - 1 / m))
 
 
+@part
 def nakagami(
     mean: float, mean_square: float, mean_log: float, noise: float, fades: float
 ) -> tuple[float, float]:
