@@ -113,30 +113,26 @@ def check_frame(message: edge_pb2.ActivationFrame) -> bytes:
     Raises:
         TensorError, TargetError, TransitionError: what does not fit.
     """
-    header = message.header
-    shape = header.shape
-    if len(shape) != 2 or shape[0] != header.token_count or prod(shape) == 0:
-        raise errors.TensorError(
-            f"shape: {list(shape)} is not [token_count = {header.token_count}, hidden_size > 0]"
-        )
+    header = message.header  # each field is asked for once: protobuf takes its time
+    shape, tokens, task = list(header.shape), header.token_count, header.task
+    if len(shape) != 2 or shape[0] != tokens or prod(shape) == 0:
+        raise errors.TensorError(f"shape: {shape} is not [token_count = {tokens}, hidden_size > 0]")
     item_bytes = ITEM_BYTES.get(header.dtype)
     if item_bytes is None:
         raise errors.TensorError(f"dtype: {header.dtype} is not one of {sorted(ITEM_BYTES)}")
-    elements, payload = shape[0] * shape[1], message.payload
+    elements, payload, mask = shape[0] * shape[1], message.payload, header.erasure_mask
     if len(payload) != elements * item_bytes:
         raise errors.TensorError(
             f"payload: {len(payload)} bytes, but shape and dtype say {elements * item_bytes}"
         )
-    if header.erasure_mask and len(header.erasure_mask) != (elements + 7) // 8:
-        raise errors.TensorError(
-            f"erasure_mask: {len(header.erasure_mask)} bytes for {elements} elements"
-        )
-    if header.task not in _TASKS:
-        raise errors.TransitionError(f"task: {header.task} is not PREFILL, SAMPLE or SCORE")
-    allowed = (header.token_count - 1, header.token_count) if header.task == _TASK_SCORE else (0,)
+    if mask and len(mask) != (elements + 7) // 8:
+        raise errors.TensorError(f"erasure_mask: {len(mask)} bytes for {elements} elements")
+    if task not in _TASKS:
+        raise errors.TransitionError(f"task: {task} is not PREFILL, SAMPLE or SCORE")
+    allowed = (tokens - 1, tokens) if task == _TASK_SCORE else (0,)
     if len(header.targets) not in allowed:
         raise errors.TargetError(
-            f"targets: {len(header.targets)} for a frame of {header.token_count} tokens; "
+            f"targets: {len(header.targets)} for a frame of {tokens} tokens; "
             f"allowed: {' or '.join(map(str, allowed))}"
         )
     return payload

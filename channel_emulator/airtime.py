@@ -55,20 +55,24 @@ def plain_load(config: ChannelConfig, n_bytes: int) -> Load:
     return Load(n_bytes, bits, _bounded_ns(bits / (config.rate_mbps * 1e6)))
 
 
-def reliable_load(config: ChannelConfig, n_bytes: int, direction: Direction) -> Load:
-    """Of a message that is delivered intact: results, K/V rows.
+class Reliable(NamedTuple):
+    """What a message costs that is delivered intact: results, K/V rows.
 
     It is repeated until it is received, see `mean_copies`.
     """
-    copies, rate = _reliable(config, direction)
-    bits = n_bytes * 8 * copies
-    airtime_s = bits / rate if rate else math.inf
-    return Load(n_bytes, round(bits), _bounded_ns(airtime_s if bits else 0.0))
+
+    copies: float
+    rate_bps: float
+
+    def load(self, n_bytes: int) -> Load:
+        bits = n_bytes * 8 * self.copies
+        airtime_s = bits / self.rate_bps if self.rate_bps else math.inf
+        return Load(n_bytes, round(bits), _bounded_ns(airtime_s if bits else 0.0))
 
 
 @lru_cache(maxsize=256)
-def _reliable(config: ChannelConfig, direction: Direction) -> tuple[float, float]:
-    return min(mean_copies(config), MAX_COPIES), reliable_rate_bps(config, direction)
+def reliable(config: ChannelConfig, direction: Direction) -> Reliable:
+    return Reliable(min(mean_copies(config), MAX_COPIES), reliable_rate_bps(config, direction))
 
 
 def mean_copies(config: ChannelConfig) -> float:

@@ -185,12 +185,9 @@ class ChannelConfig:
 
     @property
     def threshold(self) -> float:
-        """The amplitude below which reception fails: h_th, or √(Ω/m P⁻¹(m, target_loss)).
-
-        0 without fading: nothing falls below it.
-        """
+        """The amplitude below which reception fails: h_th, √(Ω/m P⁻¹(m, target_loss)), or 0."""
         if self.fading is Fading.NONE:
-            return 0.0
+            return 0.0  # nothing falls below it
         if self.target_loss is None:
             return self.h_th
         return threshold_of_outage(self.m, self.omega, self.target_loss)
@@ -208,6 +205,11 @@ class ChannelConfig:
         if self.doppler_hz < _LEAST_DOPPLER_HZ:
             return None
         return max(round(coherence_time_s(self.doppler_hz) * 1e9), 1)
+
+    @property
+    def interval_ns(self) -> int:
+        """Radio time from one token to the next."""
+        return round(self.token_interval_ms * 1e6)
 
     @property
     def has_noise(self) -> bool:

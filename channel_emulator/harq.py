@@ -31,6 +31,11 @@ class Combined(NamedTuple):
     failed: NDArray[np.bool_]
     """The last copy was not enough either: lost."""
 
+    def of(self, tokens: slice) -> Combined:
+        """Of some of the tokens."""
+        transmissions, failed = self.transmissions[tokens], self.failed[tokens]
+        return Combined(self.first[tokens], self.h[tokens], transmissions, failed)
+
 
 def combine(
     fade: Callable[[int], Floats], enough: Callable[[Floats], NDArray[np.bool_]], limit: int

@@ -72,9 +72,11 @@ class Airway:
 
     def occupy(self, now_ns: int, airtime_ns: int, n_bytes: int) -> int:
         """Puts a message behind the others. Returns when its airtime begins."""
-        self.waiting_bytes(now_ns)
         start_ns = max(now_ns, self.free_ns)
         self.free_ns = start_ns + airtime_ns
+        if self.free_ns == now_ns:  # nobody waits for it
+            return start_ns
+        self.waiting_bytes(now_ns)
         self._waiting_bytes += n_bytes
         if len(self._waiting) == _MAX_WAITING:
             n_bytes += self._waiting.pop()[1]

@@ -18,7 +18,7 @@ from channel_emulator.place import Place
 def lost_elements(
     config: ChannelConfig, draws: Draws, place: Place, shape: tuple[int, int], item_bytes: int
 ) -> Bools:
-    """True where lost, for `shape` = [tokens, hidden]; an axis that is lost as a whole has size 1.
+    """True where lost, for `shape` = [tokens, hidden]: [tokens, 1] where whole tokens are.
 
     Args:
         item_bytes: of an encoded element; packets are made of them.
@@ -45,7 +45,7 @@ def lost_elements(
             )
             return elements.reshape(shape)
         case LossUnit.FRAME:
-            return lost_units(config, draws, place.sequence, 1)[:, None]
+            return lost_units(config, draws, place.sequence, 1).repeat(tokens)[:, None]
 
 
 def lost_units(config: ChannelConfig, draws: Draws, first: int, count: int) -> Bools:

@@ -58,20 +58,26 @@ class Place(NamedTuple):
         `offset` is `position` unless given: right in a stream's first window.
         """
         first = position if offset is None else offset
-        interval_ns = round(config.token_interval_ms * 1e6)
-        times_ns = np.arange(first, first + tokens, dtype=np.int64) * interval_ns
+        times_ns = np.arange(first, first + tokens, dtype=np.int64) * config.interval_ns
         return cls(stream, window, position, first, sequence, times_ns, direction)
 
-    def next(self, config: ChannelConfig) -> Place:
-        """The place of as many tokens right behind these; its times are those of replay."""
-        tokens = len(self.times_ns)
+    def next(self, config: ChannelConfig, tokens: int = 1) -> Place:
+        """The place of `tokens` tokens right behind these; its times are those of replay."""
+        times_ns = self.times_ns[-1] + config.interval_ns * np.arange(1, tokens + 1)
+        return self._later(len(self.times_ns), 1, times_ns)
+
+    def each(self) -> list[Place]:
+        """The places of these tokens, were each a frame by itself."""
+        return [self._later(i, i, self.times_ns[i : i + 1]) for i in range(len(self.times_ns))]
+
+    def _later(self, tokens: int, frames: int, times_ns: Times) -> Place:
         return Place(  # several times as quick as `_replace`
             self.stream,
             self.window,
             self.position + tokens,
             self.offset + tokens,
-            self.sequence + 1,
-            self.times_ns + tokens * round(config.token_interval_ms * 1e6),
+            self.sequence + frames,
+            times_ns,
             self.direction,
             self.anchor,
         )

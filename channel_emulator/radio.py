@@ -8,6 +8,7 @@ whole, however a stream is cut into them.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,8 @@ from channel_emulator import harq, loss, noise
 from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import QUANTILES, Direction, Draws, Purpose
 from channel_emulator.fading import FadingSource, Floats
-from channel_emulator.kernels import receive, sums
-from channel_emulator.knobs import Equalizer, Fading, PowerReference
+from channel_emulator.kernels import receive
+from channel_emulator.knobs import Equalizer, Fading, LossUnit, PowerReference
 from channel_emulator.place import Place
 from channel_emulator.rate import rate_bps
 from channel_emulator.received import Drawn, Halves, Received, spread, untouched
@@ -57,7 +58,7 @@ class Radio:
             self._draws[key] = Draws(self.config.seed, stream, direction)
         return self._draws[key]
 
-    @property
+    @cached_property
     def is_blind(self) -> bool:
         """Whether what a frame meets does not depend on its power."""
         return self.config.outage_snr_db is None
@@ -79,24 +80,53 @@ class Radio:
         """
         if power is None and not self.is_blind:
             raise ValueError("power: none, but the outage depends on it")
+        tokens = shape[0]
+        faded, erased = self._fates(place, shape, item_bytes, power)
+        return Drawn.of(
+            faded, erased, self._normals(place, shape if tokens == 1 else (0, shape[1]))
+        )
+
+    @cached_property
+    def draws_each(self) -> bool:
+        """Whether `draw_each` can: nothing that a frame meets is of the frame as a whole."""
+        config = self.config
+        of_frames = config.loss > 0 and config.loss_unit is LossUnit.FRAME
+        return self.is_blind and config.fading is not Fading.FRAME and not of_frames
+
+    def draw_each(self, place: Place, hidden: int, item_bytes: int = 2) -> list[Drawn]:
+        """What `draw` says of each token of `place`, were it a frame by itself.
+
+        Only where `draws_each`. The draws of all are made at once.
+        """
+        shape = len(place.times_ns), hidden
+        faded, erased = self._fates(place, shape, item_bytes, None)
+        normals = self._normals(place, shape)
+        tokens = [slice(i, i + 1) for i in range(shape[0])]
+        return [Drawn.of(faded.of(token), erased[token], normals[token]) for token in tokens]
+
+    def _fates(
+        self, place: Place, shape: tuple[int, int], item_bytes: int, power: noise.Powers | None
+    ) -> tuple[harq.Combined, NDArray[np.bool_]]:
+        """What the fades come to, and what is erased: [tokens, hidden], or 1 in place of an axis
+        that is erased as a whole."""
         config, draws = self.config, self.draws(place.stream, place.direction)
-        tokens, hidden = shape
         source = FadingSource(config, draws)
         faded = harq.combine(
-            lambda attempt: source.amplitudes(place, hidden, attempt),
+            lambda attempt: source.amplitudes(place, shape[1], attempt),
             lambda gain: self._is_enough(gain, power),
             config.harq_transmissions,
         )
-        erased = faded.failed
-        if config.loss:
-            erased = erased | loss.lost_elements(config, draws, place, shape, item_bytes)
-        lost = np.count_nonzero(erased) / erased.size
-        if config.has_noise and tokens == 1:
-            normals = draws.normal(Purpose.NOISE, place.window, place.position, shape)
-        else:
-            normals = np.empty((0, hidden), dtype=np.float32)
-        mean_gain = sums.mean(faded.first)
-        return Drawn(faded, erased if lost else None, lost, mean_gain, normals)
+        if not config.loss:
+            return faded, faded.failed
+        lost = loss.lost_elements(config, draws, place, shape, item_bytes)
+        return faded, faded.failed | lost if faded.failed.any() else lost
+
+    def _normals(self, place: Place, shape: tuple[int, int]) -> Floats:
+        """The noise's draws, or none where there is no noise."""
+        if not self.config.has_noise:
+            return np.empty((0, shape[1]), dtype=np.float32)
+        draws = self.draws(place.stream, place.direction)
+        return draws.normal(Purpose.NOISE, place.window, place.position, shape)
 
     def transmit(
         self,
@@ -147,7 +177,7 @@ class Radio:
         )
         return self._received(received, power, drawn, signal, *energies)
 
-    @property
+    @cached_property
     def takes_halves(self) -> bool:
         """Whether `transmit_halves` can: σ is a token's own, and nothing is divided by h."""
         config = self.config

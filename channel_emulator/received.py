@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from airsplit.v1 import channel_pb2
 from channel_emulator import harq
 from channel_emulator.fading import Floats
+from channel_emulator.kernels import sums
 from channel_emulator.truth import TRANSPARENT
 
 Halves = NDArray[np.uint16]
@@ -34,6 +35,11 @@ class Drawn(NamedTuple):
     normals: Floats
     """[1, hidden] of a single token's noise. Of more they are [0, hidden]: the kernel draws them a
     token at a time, which stay in a core's cache."""
+
+    @classmethod
+    def of(cls, faded: harq.Combined, erased: NDArray[np.bool_], normals: Floats) -> Drawn:
+        lost = np.count_nonzero(erased) / erased.size
+        return cls(faded, erased if lost else None, lost, sums.mean(faded.first), normals)
 
 
 class Received(NamedTuple):

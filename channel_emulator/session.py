@@ -13,7 +13,7 @@ from airsplit.errors import SequenceError
 from airsplit.frames import check_frame
 from airsplit.v1 import channel_pb2, edge_pb2
 from channel_emulator import airtime, delay
-from channel_emulator.airtime import Load
+from channel_emulator.airtime import Load, Reliable
 from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import Direction, Draws, Purpose
 from channel_emulator.drop import erase
@@ -81,6 +81,7 @@ class Session:
         self._physical = PhysicalLayer()
         self._links = {direction: Link() for direction in Direction}
         self._jitter: dict[tuple[int, Direction], Draws] = {}
+        self._reliable: dict[Direction, tuple[ChannelConfig, Reliable]] = {}
         self._messages = 0
 
     def carry_frame(
@@ -121,7 +122,7 @@ class Session:
             position=header.position,
             offset=offset,
             sequence=header.sequence,
-            times_ns=self._time.radio_times_ns(moment.snapshot, arrival_ns, offset, tokens),
+            times_ns=self._time.radio_times_ns(timeline, arrival_ns, offset, tokens),
             anchor=moment.anchor,
         )
         room_ns, dropped = arrival_ns, False
@@ -242,7 +243,7 @@ class Session:
         """
         self._set_schedules(moment)
         config = moment.snapshot.config
-        load = airtime.reliable_load(config, message_bytes, direction)
+        load = self._reliably(config, direction).load(message_bytes)
         passage = self._links[direction].carry(
             Instant(arrival_ns, moment.channel_ns),
             load,
@@ -260,6 +261,13 @@ class Session:
         if moment.set_by_ns:
             for link in self._links.values():
                 link.shift_schedule(moment.set_by_ns)
+
+    def _reliably(self, config: ChannelConfig, direction: Direction) -> Reliable:
+        """Kept here too: to find a configuration by its value takes as long as all else."""
+        known = self._reliable.get(direction)
+        if known is None or known[0] is not config:
+            known = self._reliable[direction] = config, airtime.reliable(config, direction)
+        return known[1]
 
     def _delay_ns(
         self,

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from airsplit.errors import PositionError
-from channel_emulator.config import ChannelConfig
 from channel_emulator.knobs import RadioClock
 from channel_emulator.place import Times
 from channel_emulator.timeline import Snapshot, Timeline
@@ -56,10 +55,9 @@ class SessionTime:
         Raises:
             PositionError: a stream cannot be that long.
         """
-        config = timeline.snapshots[0].config
         most = _MAX_TOKENS
-        if config.clock is RadioClock.REPLAY:
-            most = min(most, _LAST_TIME_NS // _interval_ns(config))
+        if timeline.clock is RadioClock.REPLAY:
+            most = min(most, _LAST_TIME_NS // timeline.interval_ns)
         if offset + tokens > most:
             raise PositionError(f"stream_offset: {offset}; allowed: 0-{most - tokens}")
         return self._meet(timeline, arrival_ns, offset)
@@ -73,11 +71,10 @@ class SessionTime:
         return Moment(channel_ns, self._newest(timeline.at(channel_ns)), 0)
 
     def radio_times_ns(
-        self, snapshot: Snapshot, arrival_ns: int, offset: int, tokens: int
+        self, timeline: Timeline, arrival_ns: int, offset: int, tokens: int
     ) -> Times:
         """Radio time of each token, an interval apart; with the clock `live` from arrival on."""
-        live = snapshot.config.clock is RadioClock.LIVE
-        interval_ns = _interval_ns(snapshot.config)
+        live, interval_ns = timeline.clock is RadioClock.LIVE, timeline.interval_ns
         first_ns = max(arrival_ns - self._started_ns, 0) if live else offset * interval_ns
         if tokens == 1:  # a decode frame: one array instead of three
             return np.array([first_ns], dtype=np.int64)
@@ -109,15 +106,14 @@ class SessionTime:
         if offset is None:
             return self._channel_ns
         first, first_ns = self._first
-        interval_ns = _interval_ns(timeline.snapshots[0].config)
-        return max(first_ns + (offset - first) * interval_ns, 0)
+        return max(first_ns + (offset - first) * timeline.interval_ns, 0)
 
     def _lead_ns(self, timeline: Timeline) -> int:
         """Radio time less channel time."""
         if timeline.clock is RadioClock.LIVE:
             return timeline.started_ns
         first, first_ns = self._first
-        return first * _interval_ns(timeline.snapshots[0].config) - first_ns
+        return first * timeline.interval_ns - first_ns
 
     def _newest(self, snapshot: Snapshot) -> Snapshot:
         if self._snapshot is None or snapshot.version > self._snapshot.version:
@@ -189,11 +185,6 @@ class _Journey:
         self.latest_ns = here.channel_ns
 
 
-def _interval_ns(config: ChannelConfig) -> int:
-    return round(config.token_interval_ms * 1e6)
-
-
 def _base(timeline: Timeline) -> tuple[object, ...]:
     """Timelines with the same have the same channel time."""
-    interval_ns = _interval_ns(timeline.snapshots[0].config)
-    return timeline.epoch, timeline.clock, timeline.started_ns, interval_ns
+    return timeline.epoch, timeline.clock, timeline.started_ns, timeline.interval_ns

@@ -83,6 +83,17 @@ class Timeline:
     traced_until_ns: int = MAX_TIME_NS
     """Channel time at which the traces give way to the configuration's rates."""
 
+    clock: RadioClock = field(init=False)
+    """Of all snapshots, as the interval is."""
+
+    interval_ns: int = field(init=False)
+    """Radio time from one token to the next."""
+
+    def __post_init__(self) -> None:
+        config = self.snapshots[0].config
+        object.__setattr__(self, "clock", config.clock)
+        object.__setattr__(self, "interval_ns", config.interval_ns)
+
     @classmethod
     def of(cls, config: ChannelConfig) -> Timeline:
         """A channel that stays as it is, at version 1."""
@@ -129,11 +140,6 @@ class Timeline:
         for time_ns, config in zip(times_ns[1:], configs[1:], strict=True):
             snapshots.append(snapshots[-1].followed_by(config, snapshots[-1].version + 1, time_ns))
         return cls(tuple(times_ns), tuple(snapshots))
-
-    @property
-    def clock(self) -> RadioClock:
-        """Of the whole timeline."""
-        return self.snapshots[0].config.clock
 
     @property
     def last_version(self) -> int:

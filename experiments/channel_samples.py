@@ -72,7 +72,7 @@ def course(timeline: Timeline, duration_s: float, stream: int = 1) -> Course:
     Raises:
         InputError: too many tokens, or none.
     """
-    interval_ns = round(timeline.snapshots[0].config.token_interval_ms * 1e6)
+    interval_ns = timeline.interval_ns
     tokens = math.floor(duration_s * 1e9 / interval_ns)
     if not 1 <= tokens <= MAX_TOKENS:
         allowed = f"[{interval_ns / 1e9:g}, {MAX_TOKENS * interval_ns / 1e9:g}] s"

@@ -170,7 +170,7 @@ def _headroom(
 def _channels(plan: Plan, scenario: str, tokens: Ints) -> Floats | None:
     """(sigma, 1/m) that each frame meets, [n, 2]; None where they are not what was configured."""
     start = parse_start(plan.channel(Run(scenario, "", 0)))
-    timeline, interval_ns = start.timeline(), round(start.config.token_interval_ms * 1e6)
+    timeline, interval_ns = start.timeline(), start.config.interval_ns
     sent = np.cumsum(tokens) - tokens
     met = [timeline.at(int(before) * interval_ns).config for before in sent]
     if not all(_tabulated(config) for config in met):

@@ -21,14 +21,20 @@ LARGE = codec.encode(activations(600, HIDDEN), DTYPE)
 
 @pytest.fixture
 def draws(monkeypatch: pytest.MonkeyPatch) -> list:
-    """Grows with every call of `Radio.draw`."""
-    found, draw = [], Radio.draw
+    """Grows with every frame that `Radio` draws."""
+    found, draw, draw_each = [], Radio.draw, Radio.draw_each
 
-    def counted(*args, **kwargs):
+    def drawn(*args, **kwargs):
         found.append(args)
         return draw(*args, **kwargs)
 
-    monkeypatch.setattr(Radio, "draw", counted)
+    def each_drawn(*args, **kwargs):
+        each = draw_each(*args, **kwargs)
+        found.extend(each)
+        return each
+
+    monkeypatch.setattr(Radio, "draw", drawn)
+    monkeypatch.setattr(Radio, "draw_each", each_drawn)
     return found
 
 

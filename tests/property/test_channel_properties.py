@@ -83,7 +83,7 @@ def test_every_channel_gives_back_numbers_of_the_same_shape(config, sent, positi
         np.testing.assert_array_equal(received.values, sent)
     assert airtime.frame_load(config, sent.nbytes, received).airtime_ns >= 0
     for direction in Direction:
-        assert airtime.reliable_load(config, sent.nbytes, direction).airtime_ns >= 0
+        assert airtime.reliable(config, direction).load(sent.nbytes).airtime_ns >= 0
     draws = radio.draws(1)
     pilots = sound(config, draws, place)
     token_pilots = sound_tokens(config, draws, place, received)

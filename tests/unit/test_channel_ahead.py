@@ -179,23 +179,34 @@ def test_the_next_decode_frame_finds_its_draws_made_where_they_can_be_known(
 
 
 @pytest.mark.parametrize(
-    ("hidden", "expected"), [(HIDDEN, FRAMES_AHEAD), (1 << 14, 2), (1 << 15, 1), (1 << 16, 0)]
+    ("spec", "hidden", "expected"),
+    [
+        ("fading=token", HIDDEN, FRAMES_AHEAD),
+        ("fading=token", 1 << 14, 2),
+        ("fading=token", 1 << 15, 1),
+        ("fading=token", 1 << 16, 0),
+        ("fading=frame", HIDDEN, 1),  # what belongs to a frame is drawn frame by frame
+        ("fading=token,loss_unit=frame", HIDDEN, 1),
+    ],
 )
-def test_so_many_decode_frames_are_drawn_at_once(hidden, expected, monkeypatch):
-    config = parse_channel("nakagami,fading=token,snr_db=20,loss=0.1")
+def test_so_many_decode_frames_are_drawn_at_once(spec, hidden, expected, monkeypatch):
+    config = parse_channel(f"nakagami,{spec},snr_db=20,loss=0.1")
     layer, place = PhysicalLayer(), Place.replay(config, 1)
     frame = edge_pb2.ActivationFrame(payload=b"\x01" * (2 * hidden))
     header = frame.header
     header.token_count, header.dtype = 1, edge_pb2.DTYPE_FLOAT16
     header.shape.extend([1, hidden])
     drawn = []
-    draw = Radio.draw
 
-    def counted(radio, at, *args, **kwargs):
-        drawn.append(at.position)
-        return draw(radio, at, *args, **kwargs)
+    def counted(draw):
+        def counting(radio, at, *args, **kwargs):
+            drawn.extend(range(at.position, at.position + len(at.times_ns)))
+            return draw(radio, at, *args, **kwargs)
 
-    monkeypatch.setattr(Radio, "draw", counted)
+        return counting
+
+    for draw in (Radio.draw, Radio.draw_each):
+        monkeypatch.setattr(Radio, draw.__name__, counted(draw))
     layer.transmit(copied(frame), frame.payload, config, place)
     layer.draw_ahead()
     assert drawn == [0, *range(1, 1 + expected)]

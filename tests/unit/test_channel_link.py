@@ -163,9 +163,9 @@ def test_airtime_is_bits_over_rate():
     assert airtime.frame_load(config, 8192, received) == Load(8192, 65536, 8192 * 1000)
     assert airtime.plain_load(config, 8192) == Load(8192, 65536, 8192 * 1000)
     for direction in Direction:
-        assert airtime.reliable_load(config, 8192, direction).airtime_ns == 8192 * 1000
+        assert airtime.reliable(config, direction).load(8192).airtime_ns == 8192 * 1000
     assert airtime.plain_load(parse_channel("ideal"), 8192).airtime_ns == 0
-    assert airtime.reliable_load(parse_channel("ideal"), 8192, UP).airtime_ns == 0
+    assert airtime.reliable(parse_channel("ideal"), UP).load(8192).airtime_ns == 0
 
 
 def test_a_repeated_token_is_on_the_air_again():
@@ -196,10 +196,10 @@ def test_what_is_not_damaged_goes_at_the_rate_of_the_mean():
     quiet = "physical,bandwidth_mhz=1,h_th=0.001,outage_snr_db=-60,omega=1,"
     seconds = 8192 * 8 / (1e6 * np.log2(101))
     for spec in (quiet + "snr_db=20", quiet + "sigma=0.1"):
-        found = airtime.reliable_load(parse_channel(spec), 8192, UP)
+        found = airtime.reliable(parse_channel(spec), UP).load(8192)
         assert found.airtime_ns == pytest.approx(seconds * 1e9, rel=1e-5)
     silent = parse_channel("physical,sigma=1e-300")
-    assert airtime.reliable_load(silent, 8192, UP).airtime_ns == 0
+    assert airtime.reliable(silent, UP).load(8192).airtime_ns == 0
     poor = parse_channel("physical,bandwidth_mhz=1,snr_db=-30,outage_snr_db=0")
     assert airtime.reliable_rate_bps(poor, UP) == pytest.approx(1e6)
 
@@ -217,29 +217,29 @@ def test_a_real_code_is_slower_than_shannon():
 
 def test_what_is_not_damaged_is_repeated_until_it_is_there():
     config = parse_channel("nakagami,m=1,target_loss=0.2,loss=0.5,rate_mbps=8")
-    found = airtime.reliable_load(config, 1000, UP)
+    found = airtime.reliable(config, UP).load(1000)
     assert found.airtime_ns == pytest.approx(MS / (0.5 * 0.8), rel=1e-9)
     assert found.bits == 20_000
     hopeless = parse_channel("nakagami,h_th=900,rate_mbps=8")
-    assert airtime.reliable_load(hopeless, 1000, UP).airtime_ns == 1000 * MS
+    assert airtime.reliable(hopeless, UP).load(1000).airtime_ns == 1000 * MS
 
 
 def test_a_rate_of_next_to_nothing_is_bounded():
     config = parse_channel("physical,bandwidth_mhz=0.001,bandwidth_efficiency=1e-300")
-    assert airtime.reliable_load(config, 1, UP).airtime_ns == 1e15
+    assert airtime.reliable(config, UP).load(1).airtime_ns == 1e15
     config, received = received_of("physical,bandwidth_mhz=0.001,bandwidth_efficiency=1e-300")
     assert airtime.frame_load(config, 1600, received).airtime_ns == 1e15
 
 
 def test_the_downlink_has_a_rate_and_a_delay_of_its_own():
     config = parse_channel("ideal,rate_mbps=8,downlink_rate_mbps=80,delay_ms=5,downlink_delay_ms=2")
-    assert airtime.reliable_load(config, 1000, UP).airtime_ns == MS
-    assert airtime.reliable_load(config, 1000, DOWN).airtime_ns == MS // 10
+    assert airtime.reliable(config, UP).load(1000).airtime_ns == MS
+    assert airtime.reliable(config, DOWN).load(1000).airtime_ns == MS // 10
     draws = Draws(0, 1, UP)
     found = [delay.delay_ns(config, draws, d, Purpose.JITTER, 0, 0) for d in (UP, DOWN)]
     assert found == [5 * MS, 2 * MS]
     plain = parse_channel("ideal,rate_mbps=8,delay_ms=5")
-    assert airtime.reliable_load(plain, 1000, DOWN).airtime_ns == MS
+    assert airtime.reliable(plain, DOWN).load(1000).airtime_ns == MS
     assert delay.delay_ns(plain, draws, DOWN, Purpose.JITTER, 0, 0) == 5 * MS
 
 
@@ -311,9 +311,7 @@ def test_reliable_messages_pay_for_outages_of_the_snr():
     for copies in (by_outage, by_snr):
         assert 1 <= copies[0] < copies[1] < copies[2]
     seconds = [
-        airtime.reliable_load(
-            parse_channel(f"physical,snr_db={db}"), 1 << 20, Direction.UPLINK
-        ).airtime_ns
+        airtime.reliable(parse_channel(f"physical,snr_db={db}"), UP).load(1 << 20).airtime_ns
         for db in (20, 0, -20)
     ]
     assert seconds[0] < seconds[1] < seconds[2]

@@ -346,6 +346,16 @@ def test_what_is_no_frame_meets_the_sessions_latest_version():
     assert session.carry_reliable(Direction.UPLINK, 0, timeline, 50 * MS) == 57 * MS
 
 
+@pytest.mark.parametrize("direction", Direction)
+def test_what_is_no_frame_pays_by_the_rate_in_force(direction):
+    timeline = changes("ideal,rate_mbps=8", "ideal,rate_mbps=80", times_ns=(0, 20 * MS))
+    session, other = Session(opened(), VirtualClock()), Session(opened(), VirtualClock())
+    assert session.carry_reliable(direction, 1000, timeline, 0) == MS
+    versions(session, timeline, [0, 3])
+    assert session.carry_reliable(direction, 1000, timeline, 50 * MS) == 50 * MS + MS // 10
+    assert other.carry_reliable(direction, 1000, timeline, 50 * MS) == 51 * MS
+
+
 def test_live_what_is_no_frame_meets_the_version_of_now():
     live = "ideal,clock=live"
     timeline = changes(live, live + ",delay_ms=7", times_ns=(0, 20 * MS))
