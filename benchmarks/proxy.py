@@ -7,9 +7,11 @@ Python can do. Edge and proxy run in processes of their own.
 from __future__ import annotations
 
 import asyncio
+import math
 import multiprocessing
+import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -31,6 +33,10 @@ CHUNK_TOKENS = MAX_CHUNK_BYTES // (2 * HIDDEN)
 """Of the largest frame: 1 MiB in fp16."""
 
 CREDITS = 4
+
+TURN, WARMING = 25, 5
+"""Round trips that a contender makes at a time, and how many of them its caches warm up in: a turn
+is shorter than what else the host does, so that all contenders see the same of that."""
 
 
 class EchoEdge(edge_pb2_grpc.EdgeServicer):
@@ -167,3 +173,15 @@ class Prober:
         self._sequence += 1
         self._position += tokens
         return edge_pb2.InferRequest(frame=frame)
+
+
+def round_trips_us(
+    probers: Mapping[str, Prober], frames: int, order: random.Random
+) -> dict[str, list[float]]:
+    """Of as many frames or a few more, by turns in changing order."""
+    found: dict[str, list[float]] = {name: [] for name in probers}
+    for _ in range(math.ceil(frames / (TURN - WARMING))):
+        for name in order.sample(list(probers), len(probers)):
+            turn = [probers[name].round_trip_us() for _ in range(TURN)]
+            found[name] += turn[WARMING:]
+    return found
