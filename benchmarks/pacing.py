@@ -167,7 +167,7 @@ async def sockets(frames: int) -> Sockets:
             paced = await _through(address, edge, frames, PACED)
             flooded = await _through(address, edge, frames, FLOODED, at_once=True)
         hop = await _through(edge_address, edge, frames, {}, pause_s)
-        transport_ms = round(float(np.median(paced.late)), 4)
+        transport_ms = round(max(float(np.median(paced.late)), 0.0), 4)
         async with _emulator(edge_address, transport_ms) as address:
             await _through(address, edge, frames, {})  # as warm as the other one was
             calibrated = await _through(address, edge, frames, PACED)

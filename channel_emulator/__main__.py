@@ -122,9 +122,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MS",
         help="what wires, sockets and software take one way by themselves, "
         f"0-{MAX_TRANSPORT_MS}: part of the channel's delay then and not on top of it, as each "
-        "message leaves so much earlier, but not before it has come; it changes no value and no "
-        "report. To find it: half of the median transport_ms of `airsplit generate --traces FILE` "
-        "through a channel with delay_ms, and 0 here (default: %(default)g)",
+        "message leaves so much earlier, but not before it has come; what replay repeats does not "
+        "depend on it. To find it: half of the median transport_ms of `airsplit generate --traces "
+        "FILE` through a channel with delay_ms, and 0 here (default: %(default)g)",
     )
 
 
@@ -154,6 +154,7 @@ class EmulatorProcess:
         playing = f"; plays {scenario.name}" if scenario else ""
         in_force = self.emulator.in_force.config.to_dict()
         log.info("forwards to %s; %s%s", ",".join(edges), in_force, playing)
+        log.info("counts %g ms of transport each way as part of the delay", transport_ms)
 
     def service(self) -> Service:
         return Service("channel emulator", self._register, self._start, self._stop, self._stopping)

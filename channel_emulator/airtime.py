@@ -62,6 +62,8 @@ class Reliable(NamedTuple):
     """
 
     copies: float
+    """Until one is received, in the mean."""
+
     rate_bps: float
 
     def load(self, n_bytes: int) -> Load:
@@ -72,6 +74,7 @@ class Reliable(NamedTuple):
 
 @lru_cache(maxsize=256)
 def reliable(config: ChannelConfig, direction: Direction) -> Reliable:
+    """What a message costs through that channel."""
     return Reliable(min(mean_copies(config), MAX_COPIES), reliable_rate_bps(config, direction))
 
 

@@ -171,23 +171,18 @@ class ChannelConfig:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, allowed.read(name, value))
-        self._check_together()
-
-    def _check_together(self) -> None:
-        for knob in fields(self):
-            value = getattr(self, knob.name)
-            has_meaning = not knob.metadata or knob.name in MEANINGFUL[self.preset]
-            if not has_meaning and value != knob.default:
-                raise rules.meaningless(knob.name, value, self.preset)
         if self.preset == "physical" and self.outage_snr_db is None:
             raise InputError.of("outage_snr_db", None, str(ALLOWED["outage_snr_db"]))
         rules.check(self)
 
     @property
     def threshold(self) -> float:
-        """The amplitude below which reception fails: h_th, √(Ω/m P⁻¹(m, target_loss)), or 0."""
+        """The amplitude below which reception fails: h_th, or √(Ω/m P⁻¹(m, target_loss)).
+
+        0 without fading: nothing falls below it.
+        """
         if self.fading is Fading.NONE:
-            return 0.0  # nothing falls below it
+            return 0.0
         if self.target_loss is None:
             return self.h_th
         return threshold_of_outage(self.m, self.omega, self.target_loss)

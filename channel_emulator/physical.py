@@ -12,7 +12,7 @@ from airsplit.v1 import edge_pb2
 from channel_emulator import airtime, codec, delay
 from channel_emulator.airtime import Load
 from channel_emulator.config import ChannelConfig
-from channel_emulator.knobs import HELD, RadioClock
+from channel_emulator.knobs import HELD, Fading, RadioClock
 from channel_emulator.pilots import Estimator, Pilots, sound, sound_tokens
 from channel_emulator.place import Place
 from channel_emulator.radio import Radio
@@ -25,6 +25,9 @@ Xeon, each further one 27."""
 
 _MOST_AHEAD = 1 << 15
 """Elements that are drawn at once: more would take too long from other sessions."""
+
+_ALONE = 4
+"""By how much longer an element takes that fades alone."""
 
 
 class Impaired(NamedTuple):
@@ -132,12 +135,18 @@ class PhysicalLayer:
         if config.clock is RadioClock.LIVE and not _is_timeless(config):
             return
         before, hidden, item_bytes = last
-        frames = min(FRAMES_AHEAD if radio.draws_each else 1, _MOST_AHEAD // hidden)
+        draws_alone = config.fading is Fading.ELEMENT
+        most = _MOST_AHEAD // _ALONE if draws_alone else _MOST_AHEAD
+        frames = min(FRAMES_AHEAD, most // hidden)
         if not frames:
             return
-        draws, places = radio.draws(before.stream), before.next(config, frames)
-        each = radio.draw_each(places, hidden, item_bytes)
-        for place, drawn in zip(places.each(), each, strict=True):
+        draws, tokens = radio.draws(before.stream), before.next(config, frames)
+        places = tokens.each()
+        if radio.draws_each:
+            each = radio.draw_each(tokens, hidden, item_bytes)
+        else:
+            each = [radio.draw(place, (1, hidden), item_bytes) for place in places]
+        for place, drawn in zip(places, each, strict=True):
             pilots = sound(config, draws, place, drawn.faded.first)
             mask = codec.encode_mask(spread(drawn.erased, (1, hidden)))
             key = _key(config, place, hidden, item_bytes)

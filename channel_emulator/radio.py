@@ -78,8 +78,6 @@ class Radio:
         Raises:
             ValueError: it is not, and there is none.
         """
-        if power is None and not self.is_blind:
-            raise ValueError("power: none, but the outage depends on it")
         tokens = shape[0]
         faded, erased = self._fates(place, shape, item_bytes, power)
         return Drawn.of(
@@ -91,12 +89,15 @@ class Radio:
         """Whether `draw_each` can: nothing that a frame meets is of the frame as a whole."""
         config = self.config
         of_frames = config.loss > 0 and config.loss_unit is LossUnit.FRAME
-        return self.is_blind and config.fading is not Fading.FRAME and not of_frames
+        return config.fading is not Fading.FRAME and not of_frames
 
     def draw_each(self, place: Place, hidden: int, item_bytes: int = 2) -> list[Drawn]:
         """What `draw` says of each token of `place`, were it a frame by itself.
 
         Only where `draws_each`. The draws of all are made at once.
+
+        Raises:
+            ValueError: as `draw`.
         """
         shape = len(place.times_ns), hidden
         faded, erased = self._fates(place, shape, item_bytes, None)
@@ -107,8 +108,10 @@ class Radio:
     def _fates(
         self, place: Place, shape: tuple[int, int], item_bytes: int, power: noise.Powers | None
     ) -> tuple[harq.Combined, NDArray[np.bool_]]:
-        """What the fades come to, and what is erased: [tokens, hidden], or 1 in place of an axis
-        that is erased as a whole."""
+        """What the fades come to, and what is erased: [tokens, hidden], or [tokens, 1] where whole
+        tokens are."""
+        if power is None and not self.is_blind:
+            raise ValueError("power: none, but the outage depends on it")
         config, draws = self.config, self.draws(place.stream, place.direction)
         source = FadingSource(config, draws)
         faded = harq.combine(

@@ -24,7 +24,7 @@ class Drawn(NamedTuple):
     faded: harq.Combined
 
     erased: NDArray[np.bool_] | None
-    """[tokens, hidden], or 1 where an axis is erased as a whole; None: nothing is."""
+    """[tokens, hidden], or [tokens, 1] where whole tokens are; None: nothing is."""
 
     loss: float
     """Share of the elements that are erased."""
@@ -38,6 +38,7 @@ class Drawn(NamedTuple):
 
     @classmethod
     def of(cls, faded: harq.Combined, erased: NDArray[np.bool_], normals: Floats) -> Drawn:
+        """Finds out how much is lost."""
         lost = np.count_nonzero(erased) / erased.size
         return cls(faded, erased if lost else None, lost, sums.mean(faded.first), normals)
 

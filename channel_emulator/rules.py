@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from airsplit.errors import InputError
@@ -136,9 +137,14 @@ _MOST_SQUARES = 100
 
 def check(config: ChannelConfig) -> None:
     """Raises: InputError: values that are right one by one do not go together."""
-    for one, other in (("sigma", "snr_db"), ("h_th", "target_loss")):
-        if getattr(config, one) and getattr(config, other) is not None:
-            raise InputError(f"{one}, {other}: both are set; allowed: one of them")
+    for one in fields(config):
+        value = getattr(config, one.name)
+        has_meaning = not one.metadata or one.name in MEANINGFUL[config.preset]
+        if not has_meaning and value != one.default:
+            raise meaningless(one.name, value, config.preset)
+    for name, other in (("sigma", "snr_db"), ("h_th", "target_loss")):
+        if getattr(config, name) and getattr(config, other) is not None:
+            raise InputError(f"{name}, {other}: both are set; allowed: one of them")
     if config.fading is Fading.SUM_OF_SQUARES and not (
         float(2 * config.m).is_integer() and config.m <= _MOST_SQUARES / 2
     ):

@@ -49,7 +49,7 @@ class Emulator:
         self.handoff_bytes = 0
         self.dropped_frames = 0
         self._newest_ns = 0
-        self._transport_ns = round(transport_ms * 1e6)
+        self._transport_ms = transport_ms
         self._sessions: dict[str, Session] = {}
 
     @property
@@ -152,10 +152,11 @@ class Emulator:
             scenario=timeline.scenario,
             scenario_duration_ns=timeline.duration_ns,
             dropped_frames=self.dropped_frames,
+            transport_ms=self._transport_ms,
         )
 
     def _radio_of(self, opened: edge_pb2.OpenSession) -> Session:
-        return Session(opened, self.clock, self.started_ns, self._transport_ns)
+        return Session(opened, self.clock, self.started_ns, round(self._transport_ms * 1e6))
 
     @property
     def _radio_time_ns(self) -> int:

@@ -83,10 +83,10 @@ class Timeline:
     traced_until_ns: int = MAX_TIME_NS
     """Channel time at which the traces give way to the configuration's rates."""
 
-    clock: RadioClock = field(init=False)
+    clock: RadioClock = field(init=False, repr=False, compare=False)
     """Of all snapshots, as the interval is."""
 
-    interval_ns: int = field(init=False)
+    interval_ns: int = field(init=False, repr=False, compare=False)
     """Radio time from one token to the next."""
 
     def __post_init__(self) -> None:

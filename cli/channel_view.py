@@ -10,10 +10,12 @@ SHOWN_SESSIONS = 2
 
 
 def summary(state: channel_pb2.ChannelState) -> list[str]:
-    """Version, counters, scenario, every knob, and each session's last frame."""
+    """Version, counters, scenario, transport, every knob, and each session's last frame."""
     lines = [f"{_version(state)}, {state.sessions} sessions, {_frames(state)}"]
     if state.scenario:
         lines.append(f"scenario {_scenario(state)}")
+    if state.transport_ms:
+        lines.append(f"{state.transport_ms:g} ms of transport each way are part of the delay")
     knobs = from_proto(state.config).to_dict()
     lines += [f"  {key} = {value}" for key, value in knobs.items()]
     return lines + [_session(link) for link in state.links]

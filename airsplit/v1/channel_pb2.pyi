@@ -240,7 +240,7 @@ class ChannelReport(_message.Message):
     def __init__(self, config_version: _Optional[int] = ..., radio_time_ns: _Optional[int] = ..., estimate: _Optional[_Union[ChannelEstimate, _Mapping]] = ..., truth: _Optional[_Union[ChannelTruth, _Mapping]] = ..., airtime_ns: _Optional[int] = ..., queue_ns: _Optional[int] = ..., delay_ns: _Optional[int] = ..., payload_bytes: _Optional[int] = ..., transmissions: _Optional[int] = ..., proxy_ns: _Optional[int] = ..., harq_ns: _Optional[int] = ..., dropped: _Optional[bool] = ..., channel_time_ns: _Optional[int] = ..., rate_bps: _Optional[float] = ...) -> None: ...
 
 class ChannelState(_message.Message):
-    __slots__ = ("config", "config_version", "sessions", "frames", "payload_bytes", "handoff_bytes", "links", "channel_time_ns", "scenario", "scenario_duration_ns", "dropped_frames", "last_version")
+    __slots__ = ("config", "config_version", "sessions", "frames", "payload_bytes", "handoff_bytes", "links", "channel_time_ns", "scenario", "scenario_duration_ns", "dropped_frames", "last_version", "transport_ms")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     CONFIG_VERSION_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -253,6 +253,7 @@ class ChannelState(_message.Message):
     SCENARIO_DURATION_NS_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FRAMES_FIELD_NUMBER: _ClassVar[int]
     LAST_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TRANSPORT_MS_FIELD_NUMBER: _ClassVar[int]
     config: ChannelConfig
     config_version: int
     sessions: int
@@ -265,7 +266,8 @@ class ChannelState(_message.Message):
     scenario_duration_ns: int
     dropped_frames: int
     last_version: int
-    def __init__(self, config: _Optional[_Union[ChannelConfig, _Mapping]] = ..., config_version: _Optional[int] = ..., sessions: _Optional[int] = ..., frames: _Optional[int] = ..., payload_bytes: _Optional[int] = ..., handoff_bytes: _Optional[int] = ..., links: _Optional[_Iterable[_Union[SessionChannel, _Mapping]]] = ..., channel_time_ns: _Optional[int] = ..., scenario: _Optional[str] = ..., scenario_duration_ns: _Optional[int] = ..., dropped_frames: _Optional[int] = ..., last_version: _Optional[int] = ...) -> None: ...
+    transport_ms: float
+    def __init__(self, config: _Optional[_Union[ChannelConfig, _Mapping]] = ..., config_version: _Optional[int] = ..., sessions: _Optional[int] = ..., frames: _Optional[int] = ..., payload_bytes: _Optional[int] = ..., handoff_bytes: _Optional[int] = ..., links: _Optional[_Iterable[_Union[SessionChannel, _Mapping]]] = ..., channel_time_ns: _Optional[int] = ..., scenario: _Optional[str] = ..., scenario_duration_ns: _Optional[int] = ..., dropped_frames: _Optional[int] = ..., last_version: _Optional[int] = ..., transport_ms: _Optional[float] = ...) -> None: ...
 
 class SessionChannel(_message.Message):
     __slots__ = ("session_id", "ue_id", "frames", "last")

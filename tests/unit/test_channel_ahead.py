@@ -185,8 +185,9 @@ def test_the_next_decode_frame_finds_its_draws_made_where_they_can_be_known(
         ("fading=token", 1 << 14, 2),
         ("fading=token", 1 << 15, 1),
         ("fading=token", 1 << 16, 0),
-        ("fading=frame", HIDDEN, 1),  # what belongs to a frame is drawn frame by frame
-        ("fading=token,loss_unit=frame", HIDDEN, 1),
+        ("fading=element", 1 << 12, 2),  # takes longer
+        ("fading=frame", HIDDEN, FRAMES_AHEAD),
+        ("fading=token,loss_unit=frame", HIDDEN, FRAMES_AHEAD),
     ],
 )
 def test_so_many_decode_frames_are_drawn_at_once(spec, hidden, expected, monkeypatch):
@@ -218,6 +219,8 @@ def test_so_many_decode_frames_are_drawn_at_once(spec, hidden, expected, monkeyp
 
 
 def test_an_outage_by_snr_is_not_drawn_without_a_power():
-    config = parse_channel("physical,fading=token,snr_db=6,outage_snr_db=5")
+    radio = Radio(config := parse_channel("physical,fading=token,snr_db=6,outage_snr_db=5"))
     with pytest.raises(ValueError, match="power"):
-        Radio(config).draw(Place.replay(config, 1), (1, HIDDEN))
+        radio.draw(Place.replay(config, 1), (1, HIDDEN))
+    with pytest.raises(ValueError, match="power"):
+        radio.draw_each(Place.replay(config, 2), HIDDEN)

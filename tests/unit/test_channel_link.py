@@ -37,6 +37,15 @@ def test_a_message_waits_for_those_before_it():
     assert [p.due_ns for p in (first, second, third)] == [19 * MS, 23 * MS, 39 * MS]
 
 
+def test_what_has_no_airtime_waits_as_well():
+    way = Airway()
+    assert way.occupy(0, 0, 100) == 0
+    assert way.waiting_bytes(0) == 0  # nothing was before it
+    way.occupy(0, 10, 200)
+    assert way.occupy(5, 0, 300) == 10
+    assert [way.waiting_bytes(t) for t in (5, 9, 10)] == [500, 500, 0]
+
+
 def test_a_shorter_delay_does_not_overtake():
     one = Link()
     slow = one.carry(at(0), load(MS), delay_ns=50 * MS)

@@ -372,3 +372,23 @@ def test_the_size_of_an_element_decides_on_its_packet():
     values, place = values_of(30, 50), Place.replay(config, 30)
     two, four = (Radio(config).transmit(values, place, item_bytes=size) for size in (2, 4))
     assert fingerprint(two) != fingerprint(four)
+
+
+@pytest.mark.parametrize("unit", ["element", "token", "frame"])
+def test_what_a_fade_loses_and_what_is_lost_besides_are_both_lost(unit):
+    """1 - (1 - P_out)(1 - p), and all of a token in outage."""
+    spec = f"nakagami,fading=token,m=1,h_th=0.8,sigma=0.1,loss=0.3,loss_unit={unit},seed=3"
+    radio, tokens = Radio(config := parse_channel(spec)), 4
+    frames = 4000 // tokens
+    values, lost, failed = np.ones((tokens, 32), dtype=np.float32), [], []
+    for number in range(frames):
+        place = Place.replay(config, tokens, position=number * tokens, sequence=number)
+        received = radio.transmit(values, place)
+        erased = np.zeros(values.shape, bool) if received.erased is None else received.erased
+        assert erased[received.failed[:, 0]].all()
+        assert (received.values[erased] == 0).all()
+        lost.append(erased.mean())
+        failed.append(received.failed.mean())
+    outage = outage_probability(1, 1, 0.8)
+    assert np.mean(failed) == pytest.approx(outage, abs=0.03)
+    assert np.mean(lost) == pytest.approx(1 - (1 - outage) * 0.7, abs=0.05)

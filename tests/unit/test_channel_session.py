@@ -346,6 +346,16 @@ def test_what_is_no_frame_meets_the_sessions_latest_version():
     assert session.carry_reliable(Direction.UPLINK, 0, timeline, 50 * MS) == 57 * MS
 
 
+def test_what_is_no_frame_pays_by_the_rate_of_its_direction():
+    session, channel = (
+        Session(opened(), VirtualClock()),
+        stays("ideal,rate_mbps=8,downlink_rate_mbps=80"),
+    )
+    for _ in range(2):
+        assert session.carry_reliable(Direction.UPLINK, 1000, channel, 0) >= MS
+        assert session.carry_reliable(Direction.DOWNLINK, 1000, channel, 0) < MS
+
+
 @pytest.mark.parametrize("direction", Direction)
 def test_what_is_no_frame_pays_by_the_rate_in_force(direction):
     timeline = changes("ideal,rate_mbps=8", "ideal,rate_mbps=80", times_ns=(0, 20 * MS))

@@ -13,6 +13,7 @@ from channel_emulator.place import Place
 from channel_emulator.radio import Radio
 from channel_emulator.session import Session
 from channel_emulator.spec import parse_channel
+from channel_emulator.state import Emulator
 from channel_emulator.timeline import Timeline
 from channel_emulator.wire import to_proto
 from cli.channel_view import line, summary
@@ -137,6 +138,15 @@ def test_report_trace_and_view_have_both():
     state = channel_pb2.ChannelState(config=config, links=[link])
     for text in (line(state), "\n".join(summary(state))):
         assert "configured sigma 0.5, snr 14.3 dB" in text
+
+
+def test_the_view_names_what_of_the_testbed_is_part_of_the_delay():
+    config = parse_channel("ideal,delay_ms=8")
+    told = Emulator(config, VirtualClock(), None, 0.75)
+    assert "0.75 ms of transport each way are part of the delay" in summary(told.state())
+    assert not any(
+        "transport" in line for line in summary(Emulator(config, VirtualClock()).state())
+    )
 
 
 def test_a_frame_that_a_full_queue_drops_met_no_noise_that_could_be_told():
