@@ -202,6 +202,21 @@ def _watch_standard_input(loop: asyncio.AbstractEventLoop, stopping: asyncio.Eve
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
+TIDY_UP_S = 1.0
+"""How long handlers may take after their calls have been broken off."""
+
+
+async def _all_tidied_up() -> None:
+    """Returns when no other task is left, or after that time.
+
+    A handler that still tidies up when the event loop ends is cancelled once more, and gRPC prints
+    that as an exception.
+    """
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        await asyncio.wait(others, timeout=TIDY_UP_S)
+
+
 async def serve(
     service: Service, listen: str, *, stop_with_parent: bool = False, grace_s: float = 2.0
 ) -> None:
@@ -231,4 +246,5 @@ async def serve(
         await server.stop(grace_s)
         if service.stop:
             await service.stop()
+        await _all_tidied_up()
     log.info("%s stopped", service.name)

@@ -267,6 +267,41 @@ def test_health_says_that_a_stop_has_begun() -> None:
     assert asyncio.run(scenario()) == [response.SERVING, response.NOT_SERVING]
 
 
+def test_a_stop_waits_for_handlers_that_tidy_up(capfd: pytest.CaptureFixture[str]) -> None:
+    """Else they would be cancelled once more, which gRPC prints with a traceback."""
+    tidied_up = []
+
+    class Slow(edge_pb2_grpc.EdgeServicer):
+        async def DescribeEdge(self, request: Any, context: Any) -> Any:  # noqa: N802
+            os.kill(os.getpid(), signal.SIGTERM)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0.1)
+                tidied_up.append(True)
+
+    def register_slow(server: grpc.aio.Server) -> list[str]:
+        edge_pb2_grpc.add_EdgeServicer_to_server(Slow(), server)
+        return ["airsplit.v1.Edge"]
+
+    async def scenario() -> None:
+        bound: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        async def start(address: str) -> None:
+            bound.set_result(address)
+
+        service = Service("test", register_slow, start)
+        serving = asyncio.create_task(serve(service, "127.0.0.1:0", grace_s=0.05))
+        async with connect_aio(await bound) as channel:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await edge_pb2_grpc.EdgeStub(channel).DescribeEdge(edge_pb2.DescribeEdgeRequest())
+        await serving
+        assert tidied_up
+
+    asyncio.run(scenario())
+    assert capfd.readouterr().err == ""
+
+
 class Line:
     """A TCP line to `address` that can be cut without a word: both sockets stay open."""
 
