@@ -7,36 +7,28 @@ model, save both as transformers loads them. The defaults are the embedded model
 from __future__ import annotations
 
 import argparse
-import itertools
-import lzma
 import math
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer
 from torch import nn
+from training_recipe import Recipe
+from training_text import BOS, EOS, Batch, batches, read_corpus, train_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from airsplit.command_line import Parser
 from airsplit.errors import AirSplitError, InputError
 
 PROGRAM = "train_embedded_model.py"
-BOS, EOS = "<s>", "</s>"
-SMALLEST_VOCABULARY = 256 + 2
-"""Every byte, and the two special tokens."""
-
-PIECE_CHARACTERS = 8192
-MOST_REPEATS = 1000
-ENCODED_PIECES = 32
-"""Pieces tokenised at a time: enough for all threads, little enough to hold."""
-
 DECAY_FROM = 0.7
 """Share of the steps after which the learning rate falls."""
 
@@ -51,176 +43,6 @@ in large models. Tied embeddings of 0.02 make it jump to its final size in the f
 
 class DivergedError(AirSplitError):
     """The loss is no longer a number."""
-
-
-def option(default: float | None, unit: str, what: str) -> Any:
-    """A field of `Recipe` and its flag on the command line."""
-    return field(default=default, metadata={"unit": unit, "what": what})
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What is trained on what. Defaults make the embedded model."""
-
-    text: tuple[str, ...]
-    """UTF-8 files, plain or .xz, each as FILE or FILE:REPEAT."""
-
-    out: Path
-    """Folder to write; new or empty."""
-
-    steps: int = option(1300, "STEPS", "optimizer steps")
-    batch: int = option(16, "SEQUENCES", "sequences of a step")
-    context: int = option(512, "TOKENS", "tokens of a sequence")
-    learning_rate: float = option(3e-3, "RATE", "highest learning rate")
-    warm_up: int = option(100, "STEPS", "steps in which the learning rate rises")
-    seed: int = option(0, "N", "of the weights and of the order of the text")
-    vocab_size: int = option(4096, "TOKENS", "tokens of the byte-level vocabulary, at least 258")
-    layers: int = option(16, "LAYERS", "decoder layers")
-    hidden_size: int = option(192, "WIDTH", "elements of the residual stream")
-    heads: int = option(6, "HEADS", "attention heads")
-    kv_heads: int = option(3, "HEADS", "heads of keys and values")
-    ffn_size: int = option(512, "WIDTH", "elements within a feed-forward block")
-    max_context: int = option(1024, "TOKENS", "longest context of the finished model")
-    threads: int | None = option(None, "N", "CPU threads")
-    log_every: int = option(10, "STEPS", "steps between two lines of progress")
-
-    def __post_init__(self) -> None:
-        counts = "steps batch context layers hidden_size heads kv_heads ffn_size threads log_every"
-        for name in counts.split():
-            self._require(name, getattr(self, name) is None or getattr(self, name) >= 1, ">= 1")
-        self._require("seed", 0 <= self.seed < 2**63, "0-9223372036854775807")
-        self._require("warm_up", self.warm_up >= 0, ">= 0 steps")
-        self._require("learning_rate", 0 < self.learning_rate <= 1, "above 0, up to 1")
-        self._require(
-            "vocab_size",
-            self.vocab_size >= SMALLEST_VOCABULARY,
-            f">= {SMALLEST_VOCABULARY} (every byte and two special tokens)",
-        )
-        self._require(
-            "hidden_size",
-            self.hidden_size % (2 * self.heads) == 0,
-            f"multiples of {2 * self.heads} (twice --heads)",
-        )
-        self._require(
-            "kv_heads", self.heads % self.kv_heads == 0, f"divisors of {self.heads} (--heads)"
-        )
-        self._require(
-            "max_context", self.max_context >= self.context, f">= {self.context} (--context)"
-        )
-
-    def _require(self, name: str, fits: bool, allowed: str) -> None:
-        if not fits:
-            raise InputError.of(f"--{name.replace('_', '-')}", getattr(self, name), allowed)
-
-
-@dataclass(frozen=True, slots=True)
-class Corpus:
-    """All files."""
-
-    texts: list[str]
-    """Each once and whole: what the tokenizer learns from."""
-
-    pieces: list[str]
-    """Cut up, with repetitions: what the model learns from."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Token ids [batch, context] and for each the one that follows."""
-
-    inputs: torch.Tensor
-    targets: torch.Tensor
-    passes: int
-    """How often the corpus has been begun, 1 the first time."""
-
-
-def read_text(path: Path) -> str:
-    """The text of a plain or .xz file.
-
-    Raises:
-        InputError: it is missing, not readable, not UTF-8 or empty.
-    """
-    try:
-        data = path.read_bytes()
-        if path.suffix == ".xz":
-            data = lzma.decompress(data)
-        text = data.decode("utf-8")
-    except OSError as error:
-        raise InputError(f"--text: {str(path)!r} cannot be read: {error.strerror}") from error
-    except lzma.LZMAError as error:
-        raise InputError(f"--text: {str(path)!r} is not a whole .xz file: {error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"--text: {str(path)!r} is not UTF-8: byte {error.start}") from error
-    if not text.strip():
-        raise InputError(f"--text: {str(path)!r} is empty")
-    return text
-
-
-def read_corpus(files: Sequence[str]) -> Corpus:
-    """Cuts every file into pieces of 8192 characters; the last one of a file is shorter.
-
-    Raises:
-        InputError: names the file and what is wrong with it.
-    """
-    corpus = Corpus([], [])
-    for file in files:
-        name, _, repeat = file.rpartition(":")
-        if not (name and repeat.isdecimal()):
-            name, repeat = file, "1"
-        if not 1 <= int(repeat) <= MOST_REPEATS:
-            raise InputError.of("--text", file, f"FILE or FILE:REPEAT, REPEAT 1-{MOST_REPEATS}")
-        text = read_text(Path(name).expanduser())
-        starts = range(0, len(text), PIECE_CHARACTERS)
-        pieces = [text[start : start + PIECE_CHARACTERS] for start in starts]
-        corpus.texts.append(text)
-        corpus.pieces.extend(pieces * int(repeat))
-    return corpus
-
-
-def train_tokenizer(texts: Sequence[str], vocab_size: int) -> Tokenizer:
-    """Byte-level BPE; every text that it encodes begins with <s>.
-
-    Raises:
-        InputError: the texts do not have as many different tokens.
-    """
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[BOS, EOS],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    found = tokenizer.get_vocab_size()
-    if found < vocab_size:
-        raise InputError.of("--vocab-size", vocab_size, f"up to {found} with this text")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A",
-        pair=f"{BOS} $A $B",
-        special_tokens=[(BOS, tokenizer.token_to_id(BOS))],
-    )
-    return tokenizer
-
-
-def batches(
-    pieces: Sequence[str], tokenizer: Tokenizer, batch: int, context: int, seed: int
-) -> Iterator[Batch]:
-    """Endless: pass after pass over all pieces, each in an order of its own, as one stream of
-    tokens that is cut into sequences."""
-    size = batch * context
-    stream: list[int] = []
-    for passes in itertools.count(1):
-        order = np.random.default_rng([seed, passes]).permutation(len(pieces))
-        for start in range(0, len(order), ENCODED_PIECES):
-            chosen = [pieces[n] for n in order[start : start + ENCODED_PIECES]]
-            for encoding in tokenizer.encode_batch(chosen):
-                stream.extend(encoding.ids)
-            while len(stream) > size:
-                ids = torch.tensor(stream[: size + 1])
-                del stream[:size]
-                yield Batch(ids[:-1].view(batch, context), ids[1:].view(batch, context), passes)
 
 
 def build_model(recipe: Recipe, tokenizer: Tokenizer) -> Any:
@@ -370,13 +192,6 @@ def train(recipe: Recipe) -> None:
     train_model(model, feed, recipe)
     save(model, tokenizer, recipe)
     print(f"saved {recipe.out}")
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{PROGRAM}: error: {message}\n")
 
 
 def parse(argv: Sequence[str] | None) -> Recipe:

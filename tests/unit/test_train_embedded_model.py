@@ -33,6 +33,7 @@ SIZE = [
 @pytest.fixture(scope="module")
 def script() -> Any:
     """The script as a module."""
+    sys.path.insert(0, str(SCRIPT.parent))  # as Python does for a script
     spec = importlib.util.spec_from_file_location("train_embedded_model", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
