@@ -135,18 +135,13 @@ class PhysicalLayer:
         if config.clock is RadioClock.LIVE and not _is_timeless(config):
             return
         before, hidden, item_bytes = last
-        draws_alone = config.fading is Fading.ELEMENT
-        most = _MOST_AHEAD // _ALONE if draws_alone else _MOST_AHEAD
-        frames = min(FRAMES_AHEAD, most // hidden)
+        slower = _ALONE if config.fading is Fading.ELEMENT else 1
+        frames = min(FRAMES_AHEAD, _MOST_AHEAD // (slower * hidden))
         if not frames:
             return
-        draws, tokens = radio.draws(before.stream), before.next(config, frames)
-        places = tokens.each()
-        if radio.draws_each:
-            each = radio.draw_each(tokens, hidden, item_bytes)
-        else:
-            each = [radio.draw(place, (1, hidden), item_bytes) for place in places]
-        for place, drawn in zip(places, each, strict=True):
+        draws, places = radio.draws(before.stream), before.next(config, frames)
+        each = radio.draw_each(places, hidden, item_bytes)
+        for place, drawn in zip(places.each(), each, strict=True):
             pilots = sound(config, draws, place, drawn.faded.first)
             mask = codec.encode_mask(spread(drawn.erased, (1, hidden)))
             key = _key(config, place, hidden, item_bytes)

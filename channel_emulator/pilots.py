@@ -26,7 +26,7 @@ from airsplit.v1 import channel_pb2
 from channel_emulator.config import ChannelConfig
 from channel_emulator.draws import Draws, Purpose
 from channel_emulator.fading import FadingSource, Floats, nakagami
-from channel_emulator.kernels import reports
+from channel_emulator.kernels import measurements
 from channel_emulator.knobs import Equalizer, Fading
 from channel_emulator.place import Place
 from channel_emulator.received import Received
@@ -104,7 +104,7 @@ def sound(config: ChannelConfig, draws: Draws, place: Place, first: Floats | Non
     noise = draws.normal(Purpose.PILOT_NOISE, window, position, (1, BLOCKS * PILOTS))
     received = np.empty((BLOCKS, PILOTS) if fade is None else (1, BLOCKS * PILOTS))
     moments = np.empty(4)
-    within = reports.pilots(noise, _pilot_std(config), h, _TINY, received, moments)
+    within = measurements.pilots(noise, _pilot_std(config), h, _TINY, received, moments)
     return Pilots(received, fade, moments, within)
 
 
@@ -149,8 +149,8 @@ class Estimator:
     """Estimates of one session's channel, from sums over each of its last frames."""
 
     def __init__(self) -> None:
-        # A row is a frame: see `reports.estimate`. The newest ends at `_end`; the first half is
-        # where they move when the second is full.
+        # A row is a frame: see `measurements.estimate`. The newest ends at `_end`; the first half
+        # is where they move when the second is full.
         self._sums = np.zeros((2 * MOST_FRAMES, 10))
         self._end = 0
         self._count = 0
@@ -193,7 +193,7 @@ class Estimator:
         self._count = min(self._count + 1, MOST_FRAMES)
         last = self._end, self._count, pilots.fade is not None
         self._fade = pilots.fade
-        sigma, m, omega, loss, snr_db = reports.estimate(
+        sigma, m, omega, loss, snr_db = measurements.estimate(
             self._sums, pilots.moments, frame, *last, *_WINDOWS
         )
         return channel_pb2.ChannelEstimate(sigma=sigma, m=m, omega=omega, loss=loss, snr_db=snr_db)

@@ -85,8 +85,8 @@ class Radio:
         )
 
     @cached_property
-    def draws_each(self) -> bool:
-        """Whether `draw_each` can: nothing that a frame meets is of the frame as a whole."""
+    def is_of_tokens(self) -> bool:
+        """Whether nothing that a frame meets is of the frame as a whole."""
         config = self.config
         of_frames = config.loss > 0 and config.loss_unit is LossUnit.FRAME
         return config.fading is not Fading.FRAME and not of_frames
@@ -94,11 +94,13 @@ class Radio:
     def draw_each(self, place: Place, hidden: int, item_bytes: int = 2) -> list[Drawn]:
         """What `draw` says of each token of `place`, were it a frame by itself.
 
-        Only where `draws_each`. The draws of all are made at once.
+        The draws of all are made at once where the radio `is_of_tokens`.
 
         Raises:
             ValueError: as `draw`.
         """
+        if not self.is_of_tokens:
+            return [self.draw(one, (1, hidden), item_bytes) for one in place.each()]
         shape = len(place.times_ns), hidden
         faded, erased = self._fates(place, shape, item_bytes, None)
         normals = self._normals(place, shape)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from airsplit.v1 import channel_pb2
 from channel_emulator.config import ChannelConfig
-from channel_emulator.kernels import reports
+from channel_emulator.kernels import measurements
 from channel_emulator.noise import MAX_STD
 
 TRANSPARENT = channel_pb2.ChannelTruth(
@@ -47,7 +47,7 @@ def measure(
         sigma, snr_db = math.nan, config.snr_db
     else:
         sigma, snr_db = config.sigma or 0.0, math.inf
-    received, received_db, sigma, snr_db = reports.truth(
+    received, received_db, sigma, snr_db = measurements.truth(
         power, size, loss, *energies, sigma, snr_db, MAX_STD
     )
     return channel_pb2.ChannelTruth(

@@ -1,1 +1,1 @@
-"""The loops over all elements of a frame, compiled: see `compiling`."""
+"""What is compiled, see `compiling`: loops over a frame's elements, and what is measured of it."""

@@ -1,4 +1,4 @@
-"""The numbers of a frame's report: what happened to it, and what its receiver knows."""
+"""What is measured of a frame: what happened to it, its pilots, what its receiver knows."""
 
 from __future__ import annotations
 
