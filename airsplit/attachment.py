@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 
 import grpc
 
-from airsplit.rpc import connect_aio, translate
+from airsplit.rpc import Outcome, connect_aio, translate
 from airsplit.v1 import controller_pb2, controller_pb2_grpc
 
 log = logging.getLogger(__name__)
@@ -82,15 +82,17 @@ class ControllerAttachment:
         async with connect_aio(self.address) as channel:
             stub = controller_pb2_grpc.ControllerStub(channel)
             while True:
+                call = stub.Attach(self._requests())
+                outcome = Outcome(call)
                 try:
-                    async for response in stub.Attach(self._requests()):
+                    async for response in call:
                         attempt = 0
                         self._receive(response)
                     if self._finishing:
                         return
                     why = f"controller at {self.address} ended the stream"
                 except grpc.aio.AioRpcError as error:
-                    why = str(translate(error, "controller", self.address))
+                    why = str(translate(await outcome.of(error), "controller", self.address))
                 except Exception as error:  # a bug here must not end the control path for good
                     log.exception("the attachment failed")
                     why = f"controller at {self.address}: {error!r}"

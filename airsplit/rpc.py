@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,12 @@ MAX_MESSAGE_BYTES = 4 * MAX_CHUNK_BYTES
 """Largest gRPC message: a chunk, its mask, scales and header. Debug logits are cut to fit."""
 
 ERROR_NAME_KEY = "airsplit-error"
+
+SUBSTITUTE_DETAILS = "Internal error from Core"
+"""What gRPC says where it has lost what a peer said."""
+
+SECOND_LOOKS, SECOND_LOOK_S = 200, 0.005
+"""How often, and after how long each, a call is looked at for what it may say yet."""
 
 # A peer that vanished without a word (a lost machine, a cut line) is noticed within 30 s: a ping
 # after 10 s of silence, and 20 s for its answer. It is the ping's timeout that ends the connection
@@ -99,6 +106,51 @@ def translate(error: grpc.RpcError, peer: str, address: str) -> errors.AirSplitE
         why = "something else answers there"
         return errors.PeerUnavailableError.of(peer, address, why)
     return errors.RemoteError(f"{peer} at {address}: {code.name if code else error}: {details}")
+
+
+class Outcome:
+    """How a call that streams requests ended, in the peer's words. Its answers have to be read by
+    `async for` to the end.
+
+    Where the end meets a write, gRPC (1.85) sets a status of its own, INTERNAL, a moment before the
+    peer's or in place of it: https://github.com/grpc/grpc/issues/36066.
+    """
+
+    def __init__(self, call: Any) -> None:
+        """
+        Args:
+            call: of `grpc.aio`, just started.
+        """
+        self._call = call
+        self._first: grpc.aio.AioRpcError | None = None
+        call.add_done_callback(self._note)
+
+    async def of(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """What the call ended with, which raised `error`."""
+        for _ in range(SECOND_LOOKS):
+            for found in (error, self._first or error, _status(self._call)):
+                if found.details() != SUBSTITUTE_DETAILS:
+                    return found
+            await asyncio.sleep(SECOND_LOOK_S)  # nothing tells of a second status
+        return error
+
+    def _note(self, call: Any) -> None:
+        self._first = _status(call)
+
+
+def _status(call: Any) -> grpc.aio.AioRpcError:
+    """What a call has ended with so far."""
+
+    async def status() -> grpc.aio.AioRpcError:
+        code, trailing = await call.code(), await call.trailing_metadata()
+        return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, await call.details(), None)
+
+    try:
+        status().send(None)  # awaits nothing, as it is there: so nothing can come between
+    except StopIteration as returned:
+        error: grpc.aio.AioRpcError = returned.value
+        return error
+    raise RuntimeError("the call has not ended")
 
 
 def is_named(error: grpc.RpcError) -> bool:

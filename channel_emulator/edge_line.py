@@ -12,7 +12,7 @@ import grpc
 
 from airsplit.clock import Clock
 from airsplit.errors import PeerTimeoutError, PeerUnavailableError, RemoteError
-from airsplit.rpc import connect_aio, is_named, translate
+from airsplit.rpc import Outcome, connect_aio, is_named, translate
 from airsplit.v1 import edge_pb2, edge_pb2_grpc
 from channel_emulator.edge_watch import EdgeHealth, EdgeWatch, while_alive
 
@@ -89,8 +89,8 @@ class EdgeLine:
 
     async def open(
         self, request: edge_pb2.InferRequest, timeout_s: float | None, patience_s: float
-    ) -> tuple[Any, edge_pb2.InferResponse]:
-        """A session's call, and the edge's answer to the request that opens it.
+    ) -> tuple[Any, Outcome, edge_pb2.InferResponse]:
+        """A session's call, its outcome, and the edge's answer to the request that opens it.
 
         Args:
             patience_s: longest silence of the edge.
@@ -99,6 +99,7 @@ class EdgeLine:
             AirSplitError: as `run`, and the edge's refusal.
         """
         call = self.stub.Infer(None, timeout=timeout_s)
+        outcome = Outcome(call)
 
         async def opening() -> edge_pb2.InferResponse | None:
             with contextlib.suppress(*GONE):  # reading says why
@@ -108,17 +109,25 @@ class EdgeLine:
         watch = self.watch(patience_s)
         watch.owes()
         try:
-            opened = await self.run(opening(), watch)
+            opened = await self.run(opening(), watch, outcome)
             if opened is None:
                 raise RemoteError(f"edge server at {self.name}: no answer to the opening")
         except BaseException:
             call.cancel()
             raise
         self._refused_ns = -math.inf
-        return call, opened
+        return call, outcome, opened
 
-    async def run(self, work: Coroutine[Any, Any, Result], watch: EdgeWatch) -> Result:
+    async def run(
+        self,
+        work: Coroutine[Any, Any, Result],
+        watch: EdgeWatch,
+        outcome: Outcome | None = None,
+    ) -> Result:
         """What `work`, a call to the edge, comes to, as long as the edge lives.
+
+        Args:
+            outcome: of the call, where it streams requests.
 
         Raises:
             PeerTimeoutError: what the watch found.
@@ -127,7 +136,8 @@ class EdgeLine:
         """
         try:
             return await while_alive(work, watch)
-        except grpc.RpcError as error:
+        except grpc.aio.AioRpcError as raised:
+            error = await outcome.of(raised) if outcome else raised
             named = translate(error, "edge server", self.name)
             # A deadline that gRPC keeps is the UE's, and the watch is what finds a silent edge.
             lost = isinstance(named, PeerUnavailableError)

@@ -13,6 +13,7 @@ from airsplit.errors import (
     PeerUnavailableError,
     TransitionError,
 )
+from airsplit.rpc import Outcome
 from airsplit.serving import ServicerContext
 from airsplit.v1 import edge_pb2
 from channel_emulator.answers import Answers
@@ -68,17 +69,19 @@ class Proxy:
         session = self._emulator.open(first.open)
         called = f"session {session.id[:8]} of UE {session.ue_id}"
 
-        async def opening(line: EdgeLine, patience_s: float) -> tuple[Any, edge_pb2.InferResponse]:
+        async def opening(
+            line: EdgeLine, patience_s: float
+        ) -> tuple[Any, Outcome, edge_pb2.InferResponse]:
             return await line.open(first, context.time_remaining(), patience_s)
 
         try:
             await self._clock.sleep_until(self._control_due_ns(session, Direction.UPLINK))
-            async with self._edges.reached(session.id, opening) as (line, (call, opened)):
+            async with self._edges.reached(session.id, opening) as (line, (call, outcome, opened)):
                 log.info("%s at %s goes to the edge server at %s", called, peer, line.name)
                 watch = line.watch()
                 carrier = Carrier(self._emulator, session, call, context, watch)
                 try:
-                    await line.run(carrier.run(opened, requests), watch)
+                    await line.run(carrier.run(opened, requests), watch, outcome)
                 finally:
                     call.cancel()
             log.info("%s at %s has ended", called, peer)
@@ -123,7 +126,7 @@ class Proxy:
         first: edge_pb2.CacheRows | None,
         requests: AsyncIterator[edge_pb2.CacheRows],
     ) -> edge_pb2.PushCacheResponse:
-        watch = line.watch()
+        outcome, watch = Outcome(call), line.watch()
         total = 0
 
         async def write(rows: edge_pb2.CacheRows) -> None:
@@ -151,7 +154,7 @@ class Proxy:
             return response
 
         try:
-            return await line.run(carry(), watch)
+            return await line.run(carry(), watch, outcome)
         finally:
             lane.cancel()
 

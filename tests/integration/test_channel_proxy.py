@@ -5,6 +5,7 @@ import contextlib
 import signal
 import threading
 import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -15,6 +16,7 @@ import pytest
 from airsplit import rpc, serving
 from airsplit.errors import (
     InputError,
+    KvBudgetError,
     PeerTimeoutError,
     PeerUnavailableError,
     StaleCacheError,
@@ -346,6 +348,52 @@ def test_an_error_of_the_edge_keeps_its_name():
             error = await caught(Client.open(b.edge, ue_id="refused"), b)
             assert type(error) is StaleCacheError
             assert str(error) == "rows: the edge says no"
+
+    run(scenario())
+
+
+class FullEdge(EchoEdge):
+    """Takes a little, then refuses, whatever is on its way."""
+
+    async def Infer(self, requests, context):  # noqa: N802
+        taken = 0
+        async for response in super().Infer(requests, context):
+            yield response
+            taken += 1
+            if taken == 3:
+                raise KvBudgetError("kv_budget_bytes: the edge is full")
+
+    async def PushCache(self, requests, context):  # noqa: N802
+        await anext(requests)
+        raise KvBudgetError("kv_budget_bytes: the edge is full")
+
+
+def test_a_refusal_that_meets_what_is_being_sent_keeps_its_name():
+    """Of the edge's to the emulator gRPC would lose most. A UE writes on a thread, as here."""
+
+    def refusals(address: str) -> list[Exception]:
+        session_id = uuid.uuid4().hex
+        opening = edge_pb2.OpenSession(session_id=session_id, ue_id="ue", stream=5)
+        client = Client(None, session_id)
+        frames = [edge_pb2.InferRequest(open=opening)]
+        frames += [edge_pb2.InferRequest(frame=client.frame(bytes(2048), 1, 512))] * 50
+        rows = [edge_pb2.CacheRows(session_id=session_id, key=bytes(1000))] * 50
+        with rpc.connect(address) as connection:
+            edge = edge_pb2_grpc.EdgeStub(connection)
+            call = edge.Infer(iter(frames))
+            next(call)
+            found = []
+            for answer in (lambda: edge.PushCache(iter(rows)), lambda: list(call)):
+                with pytest.raises(grpc.RpcError) as info:
+                    answer()
+                found.append(rpc.translate(info.value, "channel emulator", address))
+        return found
+
+    async def scenario():
+        async with bench("ideal", FullEdge()) as b:
+            for _ in range(20):
+                found = await asyncio.to_thread(refusals, b.address)
+                assert [type(error) for error in found] == [KvBudgetError] * 2, found
 
     run(scenario())
 

@@ -306,7 +306,7 @@ def test_a_silent_address_costs_its_share_of_the_answer_deadline() -> None:
 
         async def opening(line: EdgeLine, patience_s: float) -> edge_pb2.InferResponse:
             request = edge_pb2.InferRequest(open=edge_pb2.OpenSession(session_id="a"))
-            call, opened = await line.open(request, None, patience_s)
+            call, _, opened = await line.open(request, None, patience_s)
             call.cancel()
             return opened
 

@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from airsplit import errors
 from airsplit import serving as serving_module
-from airsplit.rpc import connect, connect_aio, parse_address, translate, wait_ready
+from airsplit.rpc import Outcome, connect, connect_aio, parse_address, translate, wait_ready
 from airsplit.serving import Service, serve, start_server
 from airsplit.v1 import controller_pb2, controller_pb2_grpc, edge_pb2, edge_pb2_grpc
 from tests.serving import serving
@@ -141,6 +141,51 @@ def test_a_named_error_arrives_at_an_asyncio_caller_too(address: str) -> None:
 
     error = asyncio.run(ask())
     assert (type(error), str(error)) == (errors.KvBudgetError, DETAIL)
+
+
+def by_writes(stub: edge_pb2_grpc.EdgeAsyncStub, messages: list[edge_pb2.InferRequest]) -> Any:
+    call: Any = stub.Infer()
+
+    async def write() -> None:
+        with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
+            for message in messages:
+                await call.write(message)
+
+    return call, write()
+
+
+def by_an_iterator(stub: edge_pb2_grpc.EdgeAsyncStub, messages: list[edge_pb2.InferRequest]) -> Any:
+    return stub.Infer(iter(messages)), asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("start", [by_writes, by_an_iterator])
+def test_an_error_that_meets_a_write_keeps_its_name(
+    address: str, start: Callable[[Any, Any], Any]
+) -> None:
+    """gRPC alone loses more than half of those whose answers are read while it writes."""
+    opening = edge_pb2.OpenSession(session_id="KvBudgetError", ue_id="u" * 1000)
+    messages = [edge_pb2.InferRequest(open=opening)] * 50
+
+    async def ended(stub: Any) -> errors.AirSplitError:
+        call, writing = start(stub, messages)
+        outcome = Outcome(call)
+
+        async def read() -> None:
+            async for _ in call:
+                pass
+
+        try:
+            await asyncio.gather(read(), writing)
+        except grpc.aio.AioRpcError as error:
+            return translate(await outcome.of(error), "edge server", address)
+        raise AssertionError("no error")
+
+    async def scenario() -> list[str]:
+        async with connect_aio(address) as channel:
+            stub = edge_pb2_grpc.EdgeStub(channel)
+            return [f"{error!r}" for error in [await ended(stub) for _ in range(100)]]
+
+    assert set(asyncio.run(scenario())) == {repr(errors.KvBudgetError(DETAIL))}
 
 
 def test_an_error_without_a_name_keeps_the_peer_and_the_status(channel: grpc.Channel) -> None:
