@@ -82,9 +82,9 @@ class ControllerAttachment:
         async with connect_aio(self.address) as channel:
             stub = controller_pb2_grpc.ControllerStub(channel)
             while True:
-                call = stub.Attach(self._requests())
-                outcome = Outcome(call)
                 try:
+                    call = stub.Attach(self._requests())
+                    outcome = Outcome(call)
                     async for response in call:
                         attempt = 0
                         self._receive(response)
@@ -92,10 +92,14 @@ class ControllerAttachment:
                         return
                     why = f"controller at {self.address} ended the stream"
                 except grpc.aio.AioRpcError as error:
-                    why = str(translate(await outcome.of(error), "controller", self.address))
+                    why = str(translate(outcome.behind(error), "controller", self.address))
                 except Exception as error:  # a bug here must not end the control path for good
                     log.exception("the attachment failed")
                     why = f"controller at {self.address}: {error!r}"
+                self._current = None  # else gRPC leaves the failed call's requests waiting
+                self._wake.set()
+                if _is_cancelled():
+                    raise asyncio.CancelledError
                 if self.attached or attempt == 0:
                     log.warning("%s; the split holds", why)
                 self.attached = False
@@ -117,17 +121,20 @@ class ControllerAttachment:
         self._waiting.clear()
         for started in list(self._sessions.values()):
             yield controller_pb2.AttachRequest(started=started)
-        while True:
-            while self._waiting:
+        while self._current is stream:
+            if self._waiting:
                 yield self._waiting.popleft()
-            self._wake.clear()
-            if self._finishing:
+            elif self._finishing:
                 return
-            if not self._waiting:
+            else:
+                self._wake.clear()
                 await self._wake.wait()
-            # gRPC leaves the iterator of a failed call waiting: it must not take the next one's.
-            if self._current is not stream:
-                return
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is to end. Where its call fails at that moment, gRPC hides it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class AttachmentThread:

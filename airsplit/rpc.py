@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -20,10 +19,7 @@ MAX_MESSAGE_BYTES = 4 * MAX_CHUNK_BYTES
 ERROR_NAME_KEY = "airsplit-error"
 
 SUBSTITUTE_DETAILS = "Internal error from Core"
-"""What gRPC says where it has lost what a peer said."""
-
-SECOND_LOOKS, SECOND_LOOK_S = 200, 0.005
-"""How often, and after how long each, a call is looked at for what it may say yet."""
+"""What `set_internal_error` of gRPC's asyncio client says in place of the peer."""
 
 # A peer that vanished without a word (a lost machine, a cut line) is noticed within 30 s: a ping
 # after 10 s of silence, and 20 s for its answer. It is the ping's timeout that ends the connection
@@ -102,6 +98,8 @@ def translate(error: grpc.RpcError, peer: str, address: str) -> errors.AirSplitE
         return errors.PeerTimeoutError.of(peer, address, "deadline exceeded")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return errors.PeerUnavailableError.of(peer, address, _why(details))
+    if code is grpc.StatusCode.OK:  # the end met a write, see `Outcome`
+        return errors.PeerUnavailableError.of(peer, address, "it ended the stream")
     if code is grpc.StatusCode.UNIMPLEMENTED:
         why = "something else answers there"
         return errors.PeerUnavailableError.of(peer, address, why)
@@ -109,11 +107,11 @@ def translate(error: grpc.RpcError, peer: str, address: str) -> errors.AirSplitE
 
 
 class Outcome:
-    """How a call that streams requests ended, in the peer's words. Its answers have to be read by
-    `async for` to the end.
+    """How a call that streams requests ended, in the peer's words.
 
-    Where the end meets a write, gRPC (1.85) sets a status of its own, INTERNAL, a moment before the
-    peer's or in place of it: https://github.com/grpc/grpc/issues/36066.
+    Where the end meets a write, gRPC's asyncio client (1.85) sets a status of its own, INTERNAL, a
+    moment before the peer's or in place of it: https://github.com/grpc/grpc/issues/36066. Both are
+    there once the answer, or the last of a stream of answers by `async for`, has been waited for.
     """
 
     def __init__(self, call: Any) -> None:
@@ -125,28 +123,27 @@ class Outcome:
         self._first: grpc.aio.AioRpcError | None = None
         call.add_done_callback(self._note)
 
-    async def of(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
-        """What the call ended with, which raised `error`."""
-        for _ in range(SECOND_LOOKS):
-            for found in (error, self._first or error, _status(self._call)):
-                if found.details() != SUBSTITUTE_DETAILS:
-                    return found
-            await asyncio.sleep(SECOND_LOOK_S)  # nothing tells of a second status
+    def behind(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """What the peer ended the call with, which may be OK, where `error`, which the call
+        raised, is gRPC's own; else `error`."""
+        for found in (error, self._first or error, _status(self._call)):
+            if found.details() != SUBSTITUTE_DETAILS:
+                return found
         return error
 
     def _note(self, call: Any) -> None:
-        self._first = _status(call)
+        self._first = self._first or _status(call)
 
 
 def _status(call: Any) -> grpc.aio.AioRpcError:
-    """What a call has ended with so far."""
+    """What a call that has ended says now."""
 
     async def status() -> grpc.aio.AioRpcError:
         code, trailing = await call.code(), await call.trailing_metadata()
         return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, await call.details(), None)
 
     try:
-        status().send(None)  # awaits nothing, as it is there: so nothing can come between
+        status().send(None)  # it is there; a task would come to it when it may be another
     except StopIteration as returned:
         error: grpc.aio.AioRpcError = returned.value
         return error

@@ -137,7 +137,7 @@ class EdgeLine:
         try:
             return await while_alive(work, watch)
         except grpc.aio.AioRpcError as raised:
-            error = await outcome.of(raised) if outcome else raised
+            error = outcome.behind(raised) if outcome else raised
             named = translate(error, "edge server", self.name)
             # A deadline that gRPC keeps is the UE's, and the watch is what finds a silent edge.
             lost = isinstance(named, PeerUnavailableError)

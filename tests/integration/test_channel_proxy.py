@@ -369,7 +369,7 @@ class FullEdge(EchoEdge):
 
 
 def test_a_refusal_that_meets_what_is_being_sent_keeps_its_name():
-    """Of the edge's to the emulator gRPC would lose most. A UE writes on a thread, as here."""
+    """gRPC alone would lose many between the edge and the emulator. A UE has a thread, as here."""
 
     def refusals(address: str) -> list[Exception]:
         session_id = uuid.uuid4().hex

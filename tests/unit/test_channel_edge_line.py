@@ -10,8 +10,9 @@ from grpc.aio import AioRpcError, Metadata
 
 from airsplit.clock import VirtualClock
 from airsplit.errors import AirSplitError, PeerTimeoutError, PeerUnavailableError, SessionLimitError
-from airsplit.rpc import ERROR_NAME_KEY
+from airsplit.rpc import ERROR_NAME_KEY, Outcome
 from channel_emulator.edge_line import EdgeLine
+from tests.ended_call import SUBSTITUTE, EndedCall
 
 NOBODY = "127.0.0.1:1"
 
@@ -43,6 +44,24 @@ def test_an_error_of_the_call(error: Exception, named: type[AirSplitError], in_d
             await line.run(work(), line.watch())
         assert type(raised.value) is named
         assert line.in_doubt is in_doubt
+        await line.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_edge_that_is_lost_while_it_is_written_to() -> None:
+    async def scenario() -> None:
+        line, call = EdgeLine(NOBODY, VirtualClock(), 5.0), EndedCall()
+        outcome = Outcome(call)
+        call.end((grpc.StatusCode.UNAVAILABLE, "Socket closed"), tell=True)
+        error = call.end(SUBSTITUTE, tell=False)
+
+        async def work() -> None:
+            raise error
+
+        with pytest.raises(PeerUnavailableError, match="socket closed"):
+            await line.run(work(), line.watch(), outcome)
+        assert line.in_doubt
         await line.close()
 
     asyncio.run(scenario())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +13,7 @@ import grpc
 import pytest
 
 from airsplit.attachment import MAX_WAITING, AttachmentThread, ControllerAttachment
+from airsplit.errors import SessionLimitError
 from airsplit.serving import Service, start_server
 from airsplit.v1 import controller_pb2, controller_pb2_grpc
 from tests.serving import serving
@@ -221,3 +224,41 @@ def test_a_thread_without_a_controller_ends_at_once() -> None:
     thread.attachment.post(started("a"))
     thread.stop(grace_s=0.5)
     assert not thread._thread.is_alive()
+
+
+def test_a_stop_that_meets_a_failure_is_not_lost() -> None:
+    """Of some 50 calls that fail while they are cancelled, gRPC hides the cancellation of one."""
+    for attempt in range(200):
+        thread = AttachmentThread(ControllerAttachment("127.0.0.1:1", HELLO, lambda _: None))
+        time.sleep(attempt % 7 * 5e-4)
+        thread.stop(grace_s=0.5)
+        assert not thread._thread.is_alive(), attempt
+
+
+class RefusingController(FakeController):
+    """Takes the hello, then refuses, whatever is on its way."""
+
+    async def Attach(  # noqa: N802
+        self, requests: AsyncIterator[controller_pb2.AttachRequest], context: Any
+    ) -> AsyncIterator[controller_pb2.AttachResponse]:
+        await anext(requests)
+        yield controller_pb2.AttachResponse(attached=controller_pb2.Attached())
+        raise SessionLimitError("1024 ends are attached already")
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_a_refusal_is_logged_by_name_and_nothing_else(
+    caplog: pytest.LogCaptureFixture, sends: bool
+) -> None:
+    async def body() -> None:
+        async with controlling(RefusingController("one"), "127.0.0.1:0") as address:
+            for refusals in range(1, 41):
+                async with attached_to(address, []) as attachment:
+                    while len(caplog.messages) < refusals:
+                        if sends:
+                            attachment.post(report(0))
+                        await asyncio.sleep(0)
+
+    run(body)
+    gc.collect()  # a task that still waits would be found now
+    assert set(caplog.messages) == {"1024 ends are attached already; the split holds"}

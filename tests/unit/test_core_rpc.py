@@ -22,6 +22,7 @@ from airsplit import serving as serving_module
 from airsplit.rpc import Outcome, connect, connect_aio, parse_address, translate, wait_ready
 from airsplit.serving import Service, serve, start_server
 from airsplit.v1 import controller_pb2, controller_pb2_grpc, edge_pb2, edge_pb2_grpc
+from tests.ended_call import SUBSTITUTE, EndedCall
 from tests.serving import serving
 
 
@@ -162,7 +163,7 @@ def by_an_iterator(stub: edge_pb2_grpc.EdgeAsyncStub, messages: list[edge_pb2.In
 def test_an_error_that_meets_a_write_keeps_its_name(
     address: str, start: Callable[[Any, Any], Any]
 ) -> None:
-    """gRPC alone loses more than half of those whose answers are read while it writes."""
+    """gRPC alone loses one in four of those whose answers are read while it writes."""
     opening = edge_pb2.OpenSession(session_id="KvBudgetError", ue_id="u" * 1000)
     messages = [edge_pb2.InferRequest(open=opening)] * 50
 
@@ -177,7 +178,7 @@ def test_an_error_that_meets_a_write_keeps_its_name(
         try:
             await asyncio.gather(read(), writing)
         except grpc.aio.AioRpcError as error:
-            return translate(await outcome.of(error), "edge server", address)
+            return translate(outcome.behind(error), "edge server", address)
         raise AssertionError("no error")
 
     async def scenario() -> list[str]:
@@ -186,6 +187,39 @@ def test_an_error_that_meets_a_write_keeps_its_name(
             return [f"{error!r}" for error in [await ended(stub) for _ in range(100)]]
 
     assert set(asyncio.run(scenario())) == {repr(errors.KvBudgetError(DETAIL))}
+
+
+LOST = grpc.StatusCode.UNAVAILABLE, "Socket closed"
+WELL = grpc.StatusCode.OK, ""
+
+
+@pytest.mark.parametrize("always_tells", [False, True], ids=["gRPC 1.85", "tells of each status"])
+@pytest.mark.parametrize(
+    ("statuses", "raised", "why"),
+    [
+        ((LOST,), 0, "socket closed"),
+        ((LOST, SUBSTITUTE), 1, "socket closed"),
+        ((SUBSTITUTE, LOST), 0, "socket closed"),
+        ((SUBSTITUTE, LOST), 1, "socket closed"),
+        ((WELL, SUBSTITUTE), 1, "it ended the stream"),
+    ],
+)
+def test_the_peers_word_is_found_in_any_order(
+    statuses: tuple[tuple[grpc.StatusCode, str], ...], raised: int, why: str, always_tells: bool
+) -> None:
+    call = EndedCall()
+    outcome = Outcome(call)
+    errors_of = [call.end(s, tell=always_tells or not n) for n, s in enumerate(statuses)]
+    found = translate(outcome.behind(errors_of[raised]), "edge server", "here")
+    assert type(found) is errors.PeerUnavailableError
+    assert str(found) == f"edge server at here is unavailable: {why}"
+
+
+def test_where_grpc_alone_speaks_it_is_heard() -> None:
+    call = EndedCall()
+    outcome = Outcome(call)
+    error = call.end(SUBSTITUTE, tell=True)
+    assert outcome.behind(error).details() == "Internal error from Core"
 
 
 def test_an_error_without_a_name_keeps_the_peer_and_the_status(channel: grpc.Channel) -> None:
